@@ -1,0 +1,1 @@
+"""The use cases of Slipway, its pure decisions, and the adapters to Azure, Kubernetes and TensorFlow Serving."""

@@ -1,0 +1,1 @@
+"""Turns a model file into a verified TensorFlow Serving servable. Knows nothing of Azure or Kubernetes."""
