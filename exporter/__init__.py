@@ -1,1 +1,70 @@
-"""Turns a model file into a verified TensorFlow Serving servable. Knows nothing of Azure or Kubernetes."""
+"""Turns a model file into a verified TensorFlow Serving servable. Knows nothing of Azure or Kubernetes.
+
+::
+
+    report = scan(Path("digits.keras"), ExportOptions(labels=("zero", …)))   # reads, never loads
+    servable = export(report, Path("out/1"))                                 # converts and verifies, elsewhere
+    servable.manifest.signatures
+
+TensorFlow and Keras are imported in that process only: never by this package's façade, and never in the caller's.
+"""
+
+from exporter.errors import (
+    BadOptions,
+    ConversionFailed,
+    Crashed,
+    ExportError,
+    Finding,
+    NotAModel,
+    OutOfMemory,
+    ParityFailed,
+    ScanRefused,
+    Stage,
+    TimedOut,
+    Unsupported,
+    WorkerUnavailable,
+)
+from exporter.export import VerifiedServable, export
+from exporter.formats import Packaging, Source, SourceFormat
+from exporter.labels import Labels
+from exporter.limits import Limits, ScanBounds
+from exporter.manifest import Manifest
+from exporter.options import ExportOptions, ImageOptions, Scaling
+from exporter.scan import ScanReport, scan
+from exporter.worker import WORKER
+
+__all__ = [
+    "BadOptions",
+    "ConversionFailed",
+    "Crashed",
+    "ExportError",
+    "ExportOptions",
+    "Finding",
+    "ImageOptions",
+    "Labels",
+    "Limits",
+    "Manifest",
+    "NotAModel",
+    "OutOfMemory",
+    "Packaging",
+    "ParityFailed",
+    "Scaling",
+    "ScanBounds",
+    "ScanRefused",
+    "ScanReport",
+    "Source",
+    "SourceFormat",
+    "Stage",
+    "TimedOut",
+    "Unsupported",
+    "VerifiedServable",
+    "WorkerUnavailable",
+    "export",
+    "scan",
+    "shutdown",
+]
+
+
+def shutdown() -> None:
+    """Ends the converting process and what it is doing; the next export starts another. Done by itself at exit."""
+    WORKER.close()

@@ -1,0 +1,1 @@
+"""What runs in the converting process, and nowhere else: everything here may import TensorFlow and Keras."""

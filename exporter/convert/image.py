@@ -1,0 +1,184 @@
+"""``classify_image``: from the bytes of a JPEG or PNG to the names of its classes, all in the graph."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from exporter.convert import inference
+from exporter.convert.interface import Interface
+from exporter.convert.served import Arrays
+from exporter.errors import BadOptions, Stage
+from exporter.manifest import Image, Inferable
+from exporter.options import ExportOptions, ImageOptions, Scaling
+
+SIGNATURE = "classify_image"
+IMAGE_BYTES, LABELS, SCORES = "image_bytes", "labels", "scores"
+LABEL_FILE = "labels.txt"
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+_IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """An image classifier: how its input is made, what its output means, the labels and how many of them to return."""
+
+    image: Image
+    dtype: tf.DType
+    classes: int
+    labels: tuple[str, ...]
+    top: int
+
+    def pixels(self, image_bytes: Any) -> Any:
+        """A scalar string to a float32 [height, width, channels], scaled as the model wants it."""
+        plan = self.image
+        decoded = tf.io.decode_image(image_bytes, channels=plan.channels, expand_animations=False)
+        decoded.set_shape([None, None, plan.channels])
+        resized = tf.image.resize(decoded, (plan.height, plan.width))
+        match plan.scaling:
+            case Scaling.UNIT:
+                return resized / 255.0
+            case Scaling.TF:
+                return resized / 127.5 - 1.0
+            case Scaling.CAFFE:
+                return resized[..., ::-1] - tf.constant(_IMAGENET_MEAN_BGR)
+            case Scaling.TORCH:
+                return (resized / 255.0 - tf.constant(_IMAGENET_MEAN)) / tf.constant(_IMAGENET_DEVIATION)
+            case Scaling.NONE:
+                return resized
+
+    def probabilities(self, output: Any) -> Any:
+        """The model's output [N, classes] to float32 [N, labels]."""
+        output = tf.cast(output, tf.float32)
+        if self.classes == 1:
+            positive = tf.sigmoid(output) if self.image.logits else output
+            return tf.concat([1.0 - positive, positive], axis=1)
+        return tf.nn.softmax(output) if self.image.logits else output
+
+    @property
+    def returned(self) -> int:
+        """How many classes one answer has."""
+        return min(self.top, len(self.labels))
+
+
+def classifier(
+    model: keras.Model, face: Interface, labels: tuple[str, ...], options: ExportOptions, outputs: Arrays
+) -> Classifier:
+    """How ``model`` classifies images; ``outputs`` are its answers to seeded inputs.
+
+    Raises:
+        BadOptions: it is no image classifier, or the labels or the image options do not fit it.
+    """
+    spec, classes = _image_input(face, outputs)
+    height, width, channels = spec.shape[1:]
+    if len(labels) != classes and (classes, len(labels)) != (1, 2):
+        wanted = "two labels (one unit tells two classes apart)" if classes == 1 else f"{classes} labels"
+        raise _bad(f"There are {len(labels)} labels, and the model's output needs {wanted}.", code="label_count")
+    given = options.image or ImageOptions()
+    sides = {"height": _side("height", given.height, height), "width": _side("width", given.width, width)}
+    scaling = given.scaling or inference.scaling(model)
+    if scaling in (Scaling.CAFFE, Scaling.TORCH) and channels != 3:
+        raise _bad(f"image.scaling: {scaling} is for three channels, and the model takes {channels}.")
+    logits = options.logits if options.logits is not None else inference.logits(model, next(iter(outputs.values())))
+    inferred: list[Inferable] = [name for name, value in _given(given, options).items() if value is None]
+    plan = Image(**sides, channels=channels, scaling=scaling, logits=logits, inferred=inferred)
+    return Classifier(plan, spec.dtype, classes, labels, options.top)
+
+
+def label_table(labels: Sequence[str], directory: Path) -> tf.lookup.StaticHashTable:
+    """A table from a class's index to its label, read from an asset of the servable."""
+    file = directory / LABEL_FILE
+    file.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+    initializer = tf.lookup.TextFileInitializer(
+        str(file),
+        key_dtype=tf.int64,
+        key_index=tf.lookup.TextFileIndex.LINE_NUMBER,
+        value_dtype=tf.string,
+        value_index=tf.lookup.TextFileIndex.WHOLE_LINE,
+    )
+    return tf.lookup.StaticHashTable(initializer, default_value="")
+
+
+def trace(serve: Any, how: Classifier, table: tf.lookup.StaticHashTable) -> Any:
+    """The concrete function of ``classify_image``, which calls that of ``serving_default`` and does not repeat it."""
+    plan = how.image
+    pixels = tf.TensorSpec((plan.height, plan.width, plan.channels), tf.float32)
+
+    def classify_image(image_bytes: Any) -> dict[str, Any]:
+        batch = tf.map_fn(how.pixels, image_bytes, fn_output_signature=pixels)
+        output = next(iter(serve(tf.cast(batch, how.dtype)).values()))
+        scores, indices = tf.math.top_k(how.probabilities(output), how.returned)
+        return {LABELS: table.lookup(tf.cast(indices, tf.int64)), SCORES: scores}
+
+    signature = [tf.TensorSpec([None], tf.string, name=IMAGE_BYTES)]
+    return tf.function(
+        classify_image, input_signature=signature, autograph=False, jit_compile=False
+    ).get_concrete_function()
+
+
+def sample_images(how: Classifier, count: int) -> Arrays:
+    """Seeded noise as PNG files, small enough for a golden request."""
+    generator = np.random.default_rng(count)
+    shape = (min(how.image.height, 32), min(how.image.width, 32), how.image.channels)
+    images = [tf.io.encode_png(generator.integers(0, 256, size=shape, dtype=np.uint8)).numpy() for _ in range(count)]
+    return {IMAGE_BYTES: np.array(images, dtype=object)}
+
+
+def expected(how: Classifier, face: Interface, inputs: Arrays) -> tuple[Arrays, bool]:
+    """What ``classify_image`` should answer, by the model itself, and whether the order of classes is clear."""
+    batch = np.stack([how.pixels(tf.constant(content)).numpy() for content in inputs[IMAGE_BYTES]])
+    output = next(iter(face.call(tf.cast(batch, how.dtype)).values()))
+    probabilities = how.probabilities(output).numpy()
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    ranked = np.take_along_axis(probabilities, order, axis=1)
+    top = how.returned
+    gaps = np.abs(np.diff(ranked[:, : top + 1], axis=1))
+    names = np.array([[how.labels[index].encode() for index in row[:top]] for row in order], dtype=object)
+    clear = bool(gaps.size == 0 or gaps.min() > 4e-3 + 2e-2 * ranked[:, 0].max())
+    return {LABELS: names, SCORES: ranked[:, :top].astype(np.float32)}, clear
+
+
+def _image_input(face: Interface, outputs: Arrays) -> tuple[tf.TensorSpec, int]:
+    specs = list(face.inputs.values())
+    if len(specs) != 1 or specs[0].shape.rank != 4 or not specs[0].dtype.is_floating:
+        raise _no_classifier("it does not take one batch of images in floating point")
+    if specs[0].shape[3] not in (1, 3, 4):
+        raise _no_classifier(f"its input {specs[0].shape} has no 1, 3 or 4 channels in the last dimension")
+    if specs[0].shape[0] is not None:
+        raise _no_classifier(f"its batch size is fixed to {specs[0].shape[0]}")
+    if len(outputs) != 1 or next(iter(outputs.values())).ndim != 2:
+        raise _no_classifier("it does not give one score for each class")
+    return specs[0], int(next(iter(outputs.values())).shape[1])
+
+
+def _given(image: ImageOptions, options: ExportOptions) -> dict[Inferable, object]:
+    return {"height": image.height, "width": image.width, "scaling": image.scaling, "logits": options.logits}
+
+
+def _side(name: str, given: int | None, own: int | None) -> int:
+    match given, own:
+        case None, None:
+            raise _bad(f"The model takes images of any size, so image.{name} has to be given.", code="image_size")
+        case None, int(size):
+            return size
+        case int(size), None:
+            return size
+        case int(size), int(fixed) if size == fixed:
+            return size
+        case _:
+            raise _bad(f"image.{name}: the model takes {own} pixels, not {given}.", code="image_size")
+
+
+def _no_classifier(why: str) -> BadOptions:
+    return _bad(f"Labels were given, but the model is no image classifier: {why}.", code="no_image_classifier")
+
+
+def _bad(message: str, *, code: str | None = None) -> BadOptions:
+    hint = "Correct the options or the label file beside the model, or leave them out."
+    return BadOptions(message, hint=hint, stage=Stage.TRACE, code=code)

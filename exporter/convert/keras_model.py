@@ -1,0 +1,187 @@
+"""A Keras 3 file to a lean servable: load, trace, write, and compare with the model itself."""
+
+import gc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from exporter.convert import image, lean, parity
+from exporter.convert.golden import golden
+from exporter.convert.image import Classifier
+from exporter.convert.inference import scales_itself
+from exporter.convert.interface import Interface, interface
+from exporter.convert.lean import SERVING_DEFAULT
+from exporter.convert.made import Enter, Made
+from exporter.convert.parity import Tolerance
+from exporter.convert.served import Arrays, Served
+from exporter.errors import ConversionFailed, ParityFailed, Stage, Unsupported
+from exporter.job import Job
+from exporter.manifest import Golden
+
+_SMALL = 64_000
+"""Bytes of JSON up to which a golden request of numbers is kept beside one with an image."""
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    """What the source answers: to be asked of the servable."""
+
+    signature: str
+    inputs: Arrays
+    outputs: Arrays
+    unsure: frozenset[str] = frozenset()
+    """Outputs that other hardware may rightly answer otherwise."""
+
+
+@dataclass(frozen=True)
+class _Written:
+    exchanges: list[_Exchange]
+    tolerance: Tolerance
+    sizes: list[int]
+    how: Classifier | None
+
+
+def convert(job: Job, target: Path, enter: Enter) -> Made:
+    """Makes the servable of a ``.keras`` file.
+
+    Raises:
+        ExportError: it does not load, does not fit its labels, or the servable answers otherwise than the model.
+    """
+    written = _write(job, target, enter)
+    gc.collect()  # the model's weights, before the servable's are read
+    enter(Stage.VERIFY)
+    return _verify(written, target)
+
+
+def _write(job: Job, target: Path, enter: Enter) -> _Written:
+    """The model lives in here only, so that it is gone when the servable is read back."""
+    enter(Stage.LOAD)
+    model = _load(job)
+    enter(Stage.TRACE)
+    face = interface(model)
+    exchanges, sizes = _source_answers(model, face)
+    serve = tf.function(
+        face.call, input_signature=list(face.inputs.values()), autograph=False, jit_compile=False
+    ).get_concrete_function()
+    functions: dict[str, Any] = {SERVING_DEFAULT: serve}
+    foreign = lean.captures_foreign_resources(model, [serve], [])
+    how, tables = None, []
+    if job.labels is not None:
+        how = image.classifier(model, face, job.labels, job.options, exchanges[0].outputs)
+        if foreign:
+            raise Unsupported(
+                "The model looks words up in tables, so it gets no classify_image signature.",
+                hint="Leave the labels out; it is served with its own inputs and outputs.",
+                stage=Stage.TRACE,
+            )
+        table = image.label_table(job.labels, Path(job.directory))
+        functions[image.SIGNATURE] = image.trace(serve, how, table)
+        tables.append(table)
+        exchanges += _classified(how, face)
+    enter(Stage.WRITE)
+    if foreign:
+        lean.write_with_tables(model, face, target)
+    else:
+        lean.write(model, functions, tables, target)
+    dtypes = {layer.compute_dtype for layer in model.layers} | {spec.dtype.name for spec in face.inputs.values()}
+    outputs = {tf.as_dtype(array.dtype).name for exchange in exchanges for array in exchange.outputs.values()}
+    return _Written(exchanges, parity.tolerance_of(dtypes | outputs), sizes, how)
+
+
+def _load(job: Job) -> keras.Model:
+    try:
+        model = keras.saving.load_model(job.source, compile=False, safe_mode=True)
+    except (TypeError, ValueError, KeyError, AttributeError, ImportError, OSError, RuntimeError) as error:
+        text = (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+        raise ConversionFailed(
+            f"Keras {keras.__version__} cannot load the model: {text.replace(job.source, 'the file')}",
+            hint="Check that it loads where it was made, and save it again with the newest Keras 3.",
+            stage=Stage.LOAD,
+            code="does_not_load",
+        ) from error
+    if not isinstance(model, keras.Model):
+        raise Unsupported(
+            f"The file holds a {type(model).__name__}, not a model.",
+            hint="Save the whole model with model.save('NAME.keras').",
+            stage=Stage.LOAD,
+        )
+    return model
+
+
+def _source_answers(model: keras.Model, face: Interface) -> tuple[list[_Exchange], list[int]]:
+    specs = face.specs()
+    sizes = parity.batch_sizes(specs.values())
+    highest = 255.0 if scales_itself(model) else 1.0
+    exchanges = []
+    for size in sizes:
+        inputs = parity.inputs_for(specs, size, highest=highest)
+        try:
+            outputs = face.call(*(tf.constant(inputs[name], face.inputs[name].dtype) for name in face.inputs))
+        except (tf.errors.InvalidArgumentError, ValueError) as error:
+            raise ConversionFailed(
+                f"The model cannot answer for inputs of its own shapes: {str(error).splitlines()[0][:500]}",
+                hint="Fix the dimensions of its Input layers that its layers do not leave open.",
+                stage=Stage.TRACE,
+                code="does_not_answer",
+            ) from error
+        exchanges.append(
+            _Exchange(SERVING_DEFAULT, inputs, {name: np.asarray(value) for name, value in outputs.items()})
+        )
+    return exchanges, sizes
+
+
+def _classified(how: Classifier, face: Interface) -> list[_Exchange]:
+    exchanges = []
+    for size in parity.BATCH_SIZES:
+        inputs = image.sample_images(how, size)
+        outputs, clear = image.expected(how, face, inputs)
+        exchanges.append(
+            _Exchange(image.SIGNATURE, inputs, outputs, frozenset() if clear else frozenset({image.LABELS}))
+        )
+    return exchanges
+
+
+def _verify(written: _Written, target: Path) -> Made:
+    differences = []
+    with Served(target) as served:
+        for exchange in written.exchanges:
+            try:
+                answered = served.run(exchange.signature, exchange.inputs)
+            except (tf.errors.OpError, ValueError, KeyError) as error:
+                raise ParityFailed(
+                    f"The servable does not answer '{exchange.signature}': {str(error).splitlines()[0][:500]}",
+                    hint="It predicts where it was loaded, but not as TensorFlow Serving would run it: report this.",
+                    stage=Stage.VERIFY,
+                ) from error
+            differences.append(_difference(exchange, answered, written.tolerance))
+        signatures = served.signatures
+    return Made(
+        signatures=signatures,
+        image=written.how.image if written.how else None,
+        golden=_golden(written.exchanges),
+        parity=parity.summary(differences, written.sizes, written.tolerance),
+    )
+
+
+def _difference(exchange: _Exchange, answered: Arrays, tolerance: Tolerance) -> tuple[float, float]:
+    """Compares all, but of nearly equal classes the scores only, as their order may rightly differ."""
+    expected = {name: value for name, value in exchange.outputs.items() if name not in exchange.unsure}
+    asked = {name: value for name, value in answered.items() if name not in exchange.unsure}
+    return parity.compare(expected, asked, tolerance, f"{exchange.signature}, seeded inputs")
+
+
+def _golden(exchanges: list[_Exchange]) -> list[Golden]:
+    """The first exchange of each signature: the image's if there is one; numbers beside it only if they are short."""
+    first: dict[str, list[Golden]] = {}
+    for exchange in exchanges:
+        if exchange.signature not in first:
+            sure = {name: value for name, value in exchange.outputs.items() if name not in exchange.unsure}
+            first[exchange.signature] = golden(exchange.signature, exchange.inputs, sure)
+    of_images, of_numbers = first.get(image.SIGNATURE, []), first[SERVING_DEFAULT]
+    if of_images and of_numbers and len(of_numbers[0].model_dump_json()) > _SMALL:
+        return of_images
+    return of_images + of_numbers

@@ -1,0 +1,127 @@
+"""Whether two sets of outputs are the same model's, and seeded inputs to ask for them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from exporter.convert.served import Arrays
+from exporter.errors import ParityFailed, Stage
+from exporter.manifest import Parity, TensorSpec
+
+BATCH_SIZES = (1, 3)
+_SIDE = 96
+"""Height and width for images of any size: most convolutional networks need more than 32, few more than 75."""
+_LENGTH = 8
+"""For any other dimension that is not fixed."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Two numbers agree where ``|a - b| <= atol + rtol * |b|``."""
+
+    rtol: float
+    atol: float
+
+
+EXACT = Tolerance(0.0, 0.0)
+_BY_DTYPE = {
+    "float64": Tolerance(1e-6, 1e-9),
+    "float32": Tolerance(1e-3, 1e-5),
+    "float16": Tolerance(2e-2, 1e-3),
+    "bfloat16": Tolerance(5e-2, 1e-2),
+}
+GOLDEN = Tolerance(1e-2, 1e-3)
+"""For an answer from other hardware: a GPU multiplies float32 with the ten bits of TensorFloat-32."""
+
+
+def tolerance_of(dtypes: Iterable[str]) -> Tolerance:
+    """The tolerance for a model that computes in ``dtypes``: that of the coarsest."""
+    known = [_BY_DTYPE[dtype] for dtype in dtypes if dtype in _BY_DTYPE]
+    return max(known, key=lambda tolerance: tolerance.rtol, default=EXACT)
+
+
+def inputs_for(specs: dict[str, TensorSpec], batch: int, *, highest: float = 1.0) -> Arrays:
+    """Seeded inputs: floats of two decimals (short as JSON) from 0 to ``highest``, integers 0 and 1."""
+    generator = np.random.default_rng(batch)
+    return {name: _values(generator, spec, batch, highest) for name, spec in sorted(specs.items())}
+
+
+def batch_sizes(specs: Iterable[TensorSpec]) -> list[int]:
+    """The batch sizes to try: the model's own where it is fixed."""
+    fixed = {spec.shape[0] for spec in specs if spec.shape} - {None}
+    return [size for size in fixed if size is not None][:1] or list(BATCH_SIZES)
+
+
+def compare(expected: Arrays, actual: Arrays, tolerance: Tolerance, what: str) -> tuple[float, float]:
+    """The largest absolute and relative difference.
+
+    Raises:
+        ParityFailed: names, shapes, dtypes or values differ by more than the tolerance; NaN equals NaN.
+    """
+    if expected.keys() != actual.keys():
+        raise _differs(what, f"its outputs are {sorted(actual)}, the source's {sorted(expected)}")
+    worst = (0.0, 0.0)
+    for name, wanted in expected.items():
+        difference = _compare_one(wanted, actual[name], tolerance, f"{what}, output '{name}'")
+        worst = (max(worst[0], difference[0]), max(worst[1], difference[1]))
+    return worst
+
+
+def summary(differences: list[tuple[float, float]], sizes: list[int], tolerance: Tolerance) -> Parity:
+    """The parity that ``servable.json`` records."""
+    return Parity(
+        max_abs_error=max((absolute for absolute, _ in differences), default=0.0),
+        max_rel_error=max((relative for _, relative in differences), default=0.0),
+        batch_sizes=sizes,
+        rtol=tolerance.rtol,
+        atol=tolerance.atol,
+    )
+
+
+def _values(generator: np.random.Generator, spec: TensorSpec, batch: int, highest: float) -> np.ndarray[Any, Any]:
+    shape = [batch if index == 0 else _dimension(spec, index, size) for index, size in enumerate(spec.shape or [])]
+    if spec.dtype == "string":
+        return np.full(shape, b"slipway", dtype=object)
+    dtype = tf.as_dtype(spec.dtype)
+    if dtype.is_floating:
+        return np.asarray((generator.random(shape) * highest).round(2)).astype(dtype.as_numpy_dtype)
+    return np.asarray(generator.integers(0, 2, size=shape)).astype(dtype.as_numpy_dtype)
+
+
+def _dimension(spec: TensorSpec, index: int, size: int | None) -> int:
+    if size is not None:
+        return size
+    return _SIDE if len(spec.shape or []) == 4 and index in (1, 2) else _LENGTH
+
+
+def _compare_one(
+    wanted: np.ndarray[Any, Any], got: np.ndarray[Any, Any], tolerance: Tolerance, what: str
+) -> tuple[float, float]:
+    if wanted.shape != got.shape or wanted.dtype != got.dtype:
+        raise _differs(what, f"{got.dtype}{list(got.shape)} against {wanted.dtype}{list(wanted.shape)}")
+    if not tf.as_dtype(wanted.dtype).is_floating:
+        if not np.array_equal(wanted, got):
+            raise _differs(what, "the values differ")
+        return 0.0, 0.0
+    left, right = wanted.astype(np.float64), got.astype(np.float64)
+    if not np.allclose(right, left, rtol=tolerance.rtol, atol=tolerance.atol, equal_nan=True):
+        raise _differs(what, f"the values differ by up to {_errors(left, right)[0]:.3g}")
+    return _errors(left, right)
+
+
+def _errors(left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> tuple[float, float]:
+    finite = np.isfinite(left) & np.isfinite(right)
+    difference = np.abs(left[finite] - right[finite])
+    relative = difference / np.maximum(np.abs(left[finite]), 1e-6)
+    return float(difference.max(initial=0.0)), float(relative.max(initial=0.0))
+
+
+def _differs(what: str, how: str) -> ParityFailed:
+    return ParityFailed(
+        f"The servable does not answer as the model does ({what}): {how}.",
+        hint="A model that draws random numbers when it predicts cannot be verified; if this one does not, report it.",
+        stage=Stage.VERIFY,
+    )

@@ -1,0 +1,114 @@
+"""The few fields of TensorFlow's ``SavedModel`` message that a scan needs, read without TensorFlow.
+
+The numbers are those of saved_model.proto, meta_graph.proto, graph.proto, node_def.proto, function.proto and
+op_def.proto, which protobuf forbids to change; fields that are not listed are skipped by the parser.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+
+_FIELD = descriptor_pb2.FieldDescriptorProto
+_PACKAGE = "slipway.saved_model"
+# message → (name, number, type, repeated); a type that starts with a capital is a message of this table.
+_MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
+    "SavedModel": (("meta_graphs", 2, "MetaGraph", True),),
+    "MetaGraph": (
+        ("meta_info_def", 1, "MetaInfo", False),
+        ("graph_def", 2, "Graph", False),
+        ("signature_def", 5, "SignatureEntry", True),
+        ("asset_file_def", 6, "AssetFile", True),
+    ),
+    "MetaInfo": (("tags", 4, "string", True), ("tensorflow_version", 5, "string", False)),
+    "Graph": (("node", 1, "Node", True), ("library", 2, "Library", False)),
+    "Node": (("name", 1, "string", False), ("op", 2, "string", False), ("attr", 5, "AttrEntry", True)),
+    "AttrEntry": (("key", 1, "string", False), ("value", 2, "Attr", False)),
+    "Attr": (("s", 2, "bytes", False),),
+    "Library": (("function", 1, "Function", True),),
+    "Function": (("signature", 1, "Op", False), ("node_def", 3, "Node", True)),
+    "Op": (("name", 1, "string", False),),
+    "SignatureEntry": (("key", 1, "string", False), ("value", 2, "Signature", False)),
+    "Signature": (("method_name", 3, "string", False),),
+    "AssetFile": (("filename", 2, "string", False),),
+}
+_SCALARS = {"string": _FIELD.TYPE_STRING, "bytes": _FIELD.TYPE_BYTES}
+
+
+class UnparsableError(ValueError):
+    """The bytes are no SavedModel message."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operation of the graph or of one of its functions, with its string attributes."""
+
+    where: str
+    op: str
+    strings: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class MetaGraph:
+    """One graph of a SavedModel: its tags, its signatures' names and methods, the files that it asks for, its nodes."""
+
+    tags: frozenset[str]
+    tensorflow_version: str
+    signatures: dict[str, str]
+    asset_files: tuple[str, ...]
+    nodes: tuple[Node, ...]
+
+
+def parse(content: bytes) -> list[MetaGraph]:
+    """The graphs of a ``saved_model.pb``.
+
+    Raises:
+        UnparsableError: it is none.
+    """
+    try:
+        saved_model: Any = _saved_model_class().FromString(content)
+    except message.DecodeError as error:
+        raise UnparsableError(str(error)) from error
+    return [
+        MetaGraph(
+            tags=frozenset(graph.meta_info_def.tags),
+            tensorflow_version=graph.meta_info_def.tensorflow_version,
+            signatures={entry.key: entry.value.method_name for entry in graph.signature_def},
+            asset_files=tuple(asset.filename for asset in graph.asset_file_def),
+            nodes=tuple(_nodes(graph.graph_def)),
+        )
+        for graph in saved_model.meta_graphs
+    ]
+
+
+def _nodes(graph: Any) -> Iterator[Node]:
+    for node in graph.node:
+        yield _node("graph", node)
+    for function in graph.library.function:
+        for node in function.node_def:
+            yield _node(f"function {function.signature.name}", node)
+
+
+def _node(where: str, node: Any) -> Node:
+    strings = {entry.key: entry.value.s for entry in node.attr if entry.value.HasField("s")}
+    return Node(f"{where}, node {node.name}", node.op, strings)
+
+
+@cache
+def _saved_model_class() -> type[message.Message]:
+    # proto2 syntax: presence is kept, and names that are no UTF-8 do not end the parse.
+    file = descriptor_pb2.FileDescriptorProto(name="slipway/saved_model.proto", package=_PACKAGE, syntax="proto2")
+    for name, fields in _MESSAGES.items():
+        described = file.message_type.add(name=name)
+        for field_name, number, kind, repeated in fields:
+            field = described.field.add(name=field_name, number=number)
+            field.label = _FIELD.LABEL_REPEATED if repeated else _FIELD.LABEL_OPTIONAL
+            if kind in _SCALARS:
+                field.type = _SCALARS[kind]
+            else:
+                field.type, field.type_name = _FIELD.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.SavedModel"))
