@@ -1,9 +1,9 @@
 """Child processes of the local cloud that cannot outlive it.
 
 A child is started in a session of its own, so that Ctrl-C in a terminal reaches the supervisor alone and the supervisor
-ends the children in order. Where the supervisor is killed without a chance to do so (SIGKILL), the kernel ends the child:
-the launcher below asks Linux for that (``prctl(PR_SET_PDEATHSIG)``) and then becomes the child. Elsewhere than on Linux
-a SIGKILL of the supervisor leaves its children to the user.
+ends the children in order. Where the supervisor is killed without a chance to do so (SIGKILL), the kernel ends the
+child: the launcher below asks Linux for that (``prctl(PR_SET_PDEATHSIG)``) and then becomes the child. Elsewhere than
+on Linux a SIGKILL of the supervisor leaves its children to the user.
 """
 
 import asyncio
@@ -19,23 +19,29 @@ _PR_SET_PDEATHSIG = 1
 
 
 async def spawn(
-    argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    argv: Sequence[str],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> asyncio.subprocess.Process:
     """Starts ``argv`` so that it ends with this process; its output is appended to ``log``.
 
-    Call it from the main thread: Linux ties the child to the thread that started it.
+    ``pass_fds`` are files that it holds open with this process, such as a lock. Call it from the main thread: Linux
+    ties the child to the thread that started it.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         return await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", __file__, str(os.getpid()), *argv,
             stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, env=None if env is None else dict(env),
-            cwd=cwd, start_new_session=True,
+            cwd=cwd, start_new_session=True, pass_fds=pass_fds,
         )  # fmt: skip
 
 
 async def stop(process: asyncio.subprocess.Process, *, grace_seconds: float = 10.0) -> int:
-    """Ends a spawned child and all of its group: SIGTERM, and SIGKILL after ``grace_seconds``. Returns its exit status."""
+    """Ends a spawned child and all of its group: SIGTERM, then SIGKILL after ``grace_seconds``. Returns its status."""
     _signal_group(process, signal.SIGTERM)
     try:
         return await asyncio.wait_for(process.wait(), grace_seconds)

@@ -1,0 +1,50 @@
+"""The app settings that the local cloud gives the Function App: what Bicep sets on Azure, with local values."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# A developer's own sign-in must not reach the app: it would be sent to the stand-ins, or worse, used on the real Azure.
+# Proxies would only stand between processes that all listen on loopback.
+_NOT_INHERITED = ("AZURE_", "IDENTITY_", "MSI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SLIPWAY_")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the AKS stand-in says of itself in its ready file."""
+
+    kubernetes_url: str
+    kubernetes_token: str
+    arm_url: str
+    subscription_id: str
+    resource_group: str
+    cluster_name: str
+    gpu_pool: str
+    system_pool: str
+    identity_endpoint: str
+    identity_header: str
+
+
+def app_settings(storage: str, cluster: Cluster | None, overrides: Mapping[str, str]) -> dict[str, str]:
+    """The settings by name. ``overrides`` win; an empty value takes a setting away."""
+    settings = {
+        "AzureWebJobsStorage": storage,
+        "FUNCTIONS_WORKER_RUNTIME": "python",
+    }
+    if cluster is not None:
+        settings |= {
+            "IDENTITY_ENDPOINT": cluster.identity_endpoint,
+            "IDENTITY_HEADER": cluster.identity_header,
+            "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+            "SLIPWAY_CLUSTER__SUBSCRIPTION_ID": cluster.subscription_id,
+            "SLIPWAY_CLUSTER__RESOURCE_GROUP": cluster.resource_group,
+            "SLIPWAY_CLUSTER__NAME": cluster.cluster_name,
+            "SLIPWAY_CLUSTER__GPU_POOL": cluster.gpu_pool,
+            "SLIPWAY_CLUSTER__ARM_URL": cluster.arm_url,
+        }
+    return {name: value for name, value in {**settings, **overrides}.items() if value}
+
+
+def inherited() -> dict[str, str]:
+    """This process's environment, without what is a developer's own."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith(_NOT_INHERITED)}
