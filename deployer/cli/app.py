@@ -1,0 +1,223 @@
+"""The commands of ``slipway``: each reads its arguments, calls one use case and shows its answer.
+
+What a command does not need is imported only where it is used: ``slipway --help`` answers at once.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deployer.cli.errors import CliError, ExitCode, Failed, Usage
+from deployer.cli.target import DEFAULT_DATA, Options, find_target
+from deployer.errors import UploadRefused
+from deployer.names import model_name
+
+app = typer.Typer(
+    name="slipway", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Put a Keras model in a blob container; a moment later a GPU endpoint answers for it.",
+)  # fmt: skip
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, and nothing else.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name; Cats_v2 means cats-v2.")]
+
+
+class ClusterAction(StrEnum):
+    """What may be asked of the cluster."""
+
+    wake = "wake"
+    sleep = "sleep"
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    data: Annotated[Path, typer.Option(help="Folder of the local cloud.", envvar="SLIPWAY_DATA")] = DEFAULT_DATA,
+    url: Annotated[str | None, typer.Option(help="Address of a function app.", envvar="SLIPWAY_URL")] = None,
+    key: Annotated[str | None, typer.Option(help="Its function key.", envvar="SLIPWAY_KEY")] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Storage account for uploads: connection string or https://ACCOUNT.blob.core.windows.net.",
+            envvar="SLIPWAY_STORAGE_CONNECTION",
+        ),
+    ] = None,
+) -> None:
+    """Put a Keras model in a blob container; a moment later a GPU endpoint answers for it."""
+    context.obj = Options(data=data, url=url or None, key=key or None, storage=storage or None)
+
+
+@app.command()
+def up(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(help="Port of the function app; 0: a free one.", min=0, max=65535)] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Run the local cloud in the foreground until Ctrl-C; its state lives in the --data folder."""
+    from deployer.cli.up import run  # noqa: PLC0415
+
+    run(_options(context).data, port=port, as_json=as_json)
+
+
+@app.command()
+def push(
+    context: typer.Context,
+    *,
+    path: Annotated[Path, typer.Argument(help="A model file, or the folder of a SavedModel.")],
+    name: Annotated[str | None, typer.Option(help="The model's name; else that of the file.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the model until it serves or is refused.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds that --wait waits.", min=0)] = 900,
+    as_json: AsJson = False,
+) -> None:
+    """Drop a model into the blob container; NAME.labels.txt and NAME.yaml beside it go with it."""
+    from deployer.cli import show  # noqa: PLC0415
+    from deployer.cli.api import Api  # noqa: PLC0415
+    from deployer.cli.drop import drop_of  # noqa: PLC0415
+
+    drop = drop_of(path, name)
+    target = find_target(_options(context))
+    storage = target.drop_storage()
+    from deployer.cli.push import push as send  # noqa: PLC0415
+    from deployer.cli.storage import DropContainer  # noqa: PLC0415
+
+    container = DropContainer(storage)
+    api = Api(target) if wait else None
+    if as_json:
+        _print_json(send(drop, container, api, show.SilentPush(), timeout_seconds=timeout))
+        return
+    console = show.console()
+    with show.live_push(console) as live:
+        answer = send(drop, container, api, live, timeout_seconds=timeout)
+    show.pushed(console, answer)
+
+
+@app.command()
+def models(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the models and what serves."""
+    from deployer.cli import show  # noqa: PLC0415
+    from deployer.cli.api import Api  # noqa: PLC0415
+
+    found = Api(find_target(_options(context))).models()
+    if as_json:
+        _print_json({"models": found})
+    else:
+        show.models(show.console(), found)
+
+
+@app.command()
+def status(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """Show one model: its versions, its timeline, and what went wrong last."""
+    from deployer.cli import show  # noqa: PLC0415
+    from deployer.cli.api import Api  # noqa: PLC0415
+
+    target = find_target(_options(context))
+    found = Api(target).model(_name(name))
+    if as_json:
+        _print_json(found)
+    else:
+        show.model(show.console(), found, target)
+
+
+@app.command()
+def classify(
+    context: typer.Context,
+    *,
+    name: Name,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="JPEG or PNG files.")],
+    top: Annotated[int | None, typer.Option(help="How many classes; else what the model's options say.", min=1)] = None,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for a model that sleeps.", min=0)] = 300,
+    as_json: AsJson = False,
+) -> None:
+    """Classify images by a model; wakes it where it sleeps."""
+    from deployer.cli import asking, show  # noqa: PLC0415
+    from deployer.cli.api import Api  # noqa: PLC0415
+
+    read = asking.read_images(images)
+    api = Api(find_target(_options(context)))
+    told = show.console(stderr=True)
+    results = asking.classify_all(
+        api, _name(name), read, top=top, wait_seconds=wait, waking=lambda error: show.waking(told, error)
+    )
+    refused = [result for result in results if "error" in result]
+    if refused and len(results) == 1:
+        raise Failed(**refused[0]["error"])
+    if as_json:
+        _print_json({"model": _name(name), "results": results})
+    else:
+        show.predictions(show.console(), results)
+    if refused:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command()
+def cluster(
+    context: typer.Context,
+    action: Annotated[ClusterAction | None, typer.Argument(help="wake or sleep; else the state is shown.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the cluster, or have it woken or put to sleep."""
+    from deployer.cli import show  # noqa: PLC0415
+    from deployer.cli.api import Api  # noqa: PLC0415
+
+    api = Api(find_target(_options(context)))
+    match action:
+        case ClusterAction.wake:
+            answer = api.wake()
+        case ClusterAction.sleep:
+            answer = api.sleep()
+        case None:
+            answer = api.cluster()
+    if as_json:
+        _print_json(answer)
+    else:
+        show.cluster(show.console(), answer)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits with the status that docs/reference/cli.md gives."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in given  # also where the arguments cannot be parsed
+    try:
+        status = app(args=given, prog_name="slipway", standalone_mode=False)
+    except CliError as error:
+        _tell(error, as_json=as_json)
+        status = error.exit_code
+    except typer.TyperException as error:
+        message = error.format_message()
+        _tell(
+            Usage("usage", message, "'slipway --help' and 'slipway COMMAND --help' tell what is understood."),
+            as_json=as_json,
+        )
+        status = error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        status = ExitCode.INTERRUPTED
+    sys.exit(status if isinstance(status, int) else ExitCode.OK)
+
+
+def _options(context: typer.Context) -> Options:
+    found = context.find_object(Options)
+    return found if found is not None else Options()
+
+
+def _name(given: str) -> str:
+    try:
+        return model_name(given)
+    except UploadRefused as refused:
+        raise Usage(refused.code, refused.message, refused.hint) from refused
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _tell(error: CliError, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(error.body())
+        return
+    print(f"slipway: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"  {error.hint}", file=sys.stderr)

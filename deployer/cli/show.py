@@ -1,0 +1,218 @@
+"""How answers look to people. Programs ask for ``--json``."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.status import Status
+from rich.table import Table
+
+from deployer.cli.drop import DropFile
+from deployer.cli.errors import Waking
+from deployer.cli.target import Target
+
+Document = Mapping[str, Any]
+
+_STYLES = {"serving": "green", "done": "green", "awake": "green", "failed": "red", "asleep": "dim", "retired": "dim"}
+_BAR_FROM_BYTES = 4 * 1024 * 1024
+
+
+def models(console: Console, found: Sequence[Document]) -> None:
+    """The table of all models."""
+    if not found:
+        console.print("There are no models yet. Put one there: slipway push MODEL.keras --wait")
+        return
+    table = _table("model", "state", "version", "updated", "")
+    for model in found:
+        why = ". ".join(part for part in (model.get("reason"), model.get("hint")) if part)
+        version = f"v{model['version']}" if model.get("version") is not None else "-"
+        table.add_row(escape(model["name"]), _state(model["state"]), version, _time(model.get("updated")), escape(why))
+    console.print(table)
+
+
+def model(console: Console, shown: Document, target: Target) -> None:
+    """Everything about one model."""
+    version = f", v{shown['version']} serves" if shown.get("version") is not None else ""
+    console.print(f"[bold]{escape(shown['name'])}[/bold]  {_state(shown['state'])}{version}")
+    if rollout := shown.get("rollout"):
+        console.print(f"  rollout of v{rollout['version']}: {escape(rollout['message'] or rollout['step'])}")
+    if shown.get("reason"):
+        console.print(f"  [red]{escape(shown['reason'])}[/red]")
+        if shown.get("hint"):
+            console.print(f"  {escape(shown['hint'])}")
+    if shown.get("version") is not None:
+        key = target.key if target.local is not None and target.key else "$SLIPWAY_KEY"
+        url = target.url + shown["classify_url"]
+        console.print(f"\n  curl -H 'x-functions-key: {key}' --data-binary @IMAGE {url}", soft_wrap=True, markup=False)
+    if shown["versions"]:
+        console.print()
+        console.print(_versions(shown["versions"]))
+    if shown["timeline"]:
+        console.print()
+        for stage in shown["timeline"]:
+            console.print(stage_line(stage))
+
+
+def _versions(found: Sequence[Document]) -> Table:
+    table = _table("version", "state", "made", "source", "size", "labels", "")
+    for version in sorted(found, key=lambda item: item["version"], reverse=True):
+        source = (version.get("source") or {}).get("name", "-")
+        labels = str(version["labels"]) if version.get("labels") else "-"
+        table.add_row(
+            f"v{version['version']}", _state(version["state"]), _time(version.get("created")), escape(source),
+            _size(version.get("bytes") or 0), labels, escape(version.get("reason") or ""),
+        )  # fmt: skip
+    return table
+
+
+def stage_line(stage: Document) -> str:
+    """One stage of a timeline with its duration, as rich markup."""
+    number = f"v{stage['version']}" if stage.get("version") is not None else ""
+    detail = escape(stage.get("detail") or "")
+    mark = _state(stage["outcome"], "✓" if stage["outcome"] == "done" else "✗")
+    return f"  {mark} {number:4} {stage['stage']:<10} {stage['seconds']:7.2f} s  {detail}"
+
+
+def pushed(console: Console, answer: Document) -> None:
+    """How a push ended."""
+    match answer.get("state"):
+        case "serving" if answer["known"]:
+            console.print(
+                f"[green]{answer['model']}[/green] is already serving these very bytes as v{answer['version']}."
+            )
+        case "serving":
+            console.print(f"[green]{answer['model']}[/green] serves v{answer['version']}.")
+        case "asleep":
+            console.print(f"{answer['model']} v{answer['version']} stands ready and wakes with its first request.")
+        case _:
+            console.print(f"Sent as {answer['blob']}. 'slipway status {answer['model']}' shows what becomes of it.")
+
+
+def predictions(console: Console, results: Sequence[Document]) -> None:
+    """The table of labels and scores, image by image."""
+    table = _table("image", "label", "score", "version")
+    for result in results:
+        if "error" in result:
+            told = result["error"]
+            table.add_row(
+                escape(result["image"]), f"[red]{escape(told['message'])}[/red] {escape(told['hint'])}", "", ""
+            )
+            continue
+        for place, found in enumerate(result["predictions"]):
+            first = place == 0
+            table.add_row(
+                escape(result["image"]) if first else "", escape(str(found["label"])), f"{found['score']:.4f}",
+                f"v{result['version']}" if first else "",
+            )  # fmt: skip
+    console.print(table)
+
+
+def cluster(console: Console, shown: Document) -> None:
+    """The cluster, its GPU pool and what the idle timer means to do."""
+    pool, idle = shown.get("pool"), shown.get("idle")
+    console.print(f"cluster  {_state(shown['state'])} ({escape(str(shown.get('power') or '-'))})")
+    if pool:
+        wanted = f", {pool['wanted']} wanted" if pool.get("wanted") not in (None, pool["count"]) else ""
+        console.print(f"GPU pool {escape(str(pool['name']))}: {pool['count']} nodes{wanted}")
+    if idle:
+        due = f" in {idle['due_in_seconds']:.0f} s" if idle.get("due_in_seconds") is not None else ""
+        console.print(f"idle     {escape(str(idle.get('rung') or '-'))}{due}: {escape(str(idle.get('reason') or '-'))}")
+
+
+def waking(console: Console, error: Waking) -> None:
+    """That a model is being woken, and how long it takes."""
+    eta = error.details.get("eta_seconds")
+    stage = error.details.get("stage")
+    console.print(
+        f"{escape(error.message)}"
+        + (f" Ready in about {eta:.0f} s" if eta is not None else "")
+        + (f" ({stage})." if stage else ".")
+    )
+
+
+class LivePush:
+    """Shows a push as it goes: a bar for large files, a line per ended stage, and what is being done now."""
+
+    def __init__(self, console: Console, status: Status, bars: Progress) -> None:
+        self._console, self._status, self._bars = console, status, bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def sent(self, file: DropFile, count: int) -> None:
+        """Moves the file's bar."""
+        if file.blob not in self._tasks:
+            size = file.path.stat().st_size
+            if size < _BAR_FROM_BYTES:
+                return
+            self._tasks[file.blob] = self._bars.add_task(escape(file.blob), total=size)
+            self._bars.start()
+        self._bars.update(self._tasks[file.blob], completed=count)
+
+    def doing(self, what: str) -> None:
+        """Shows it beside the spinner."""
+        self._bars.stop()
+        self._status.start()
+        self._status.update(escape(what))
+
+    def stage(self, stage: Document) -> None:
+        """Prints the stage's line."""
+        self._bars.stop()
+        self._console.print(stage_line(stage))
+
+
+@contextmanager
+def live_push(console: Console) -> Iterator[LivePush]:
+    """A display of a push that leaves the terminal as it was, however the push ends."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    status, bars = console.status(""), Progress(*columns, console=console, disable=not console.is_terminal)
+    try:
+        yield LivePush(console, status, bars)
+    finally:
+        bars.stop()
+        status.stop()
+
+
+class SilentPush:
+    """Shows nothing: for ``--json``."""
+
+    def sent(self, file: DropFile, count: int) -> None:
+        """Says nothing."""
+
+    def doing(self, what: str) -> None:
+        """Says nothing."""
+
+    def stage(self, stage: Document) -> None:
+        """Says nothing."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """The terminal, or plain lines where the output goes elsewhere."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, highlight=False, width=None if stream.isatty() else 160)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _state(state: str, text: str | None = None) -> str:
+    style = _STYLES.get(state, "yellow")
+    return f"[{style}]{escape(text or state)}[/{style}]"
+
+
+def _time(iso: str | None) -> str:
+    return iso.replace("T", " ")[:19] if iso else "-"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
