@@ -6,7 +6,6 @@ ARM compares the fixed parts of its paths, and the names of resources, without r
 import json
 import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -31,9 +30,9 @@ _POOL = re.compile(r"/agentPools(?:/(?P<pool>[^/]+))?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class KubeconfigSource:
-    """What a kubeconfig needs: where the Kubernetes API listens (asked each time) and its administrator's token."""
+    """What a kubeconfig needs: where the Kubernetes API listens, and its administrator's token."""
 
-    url: Callable[[], str]
+    url: str
     token: str
 
 
@@ -45,6 +44,7 @@ class ArmServer:
         self._identity = identity
         self._kubeconfig = kubeconfig
         self._runner: web.AppRunner | None = None
+        self.port = 0
         self.url = ""
 
     async def start(self, host: str, port: int) -> None:
@@ -55,7 +55,8 @@ class ArmServer:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
-        self.url = f"http://{host}:{self._runner.addresses[0][1]}"
+        self.port = int(self._runner.addresses[0][1])
+        self.url = f"http://{host}:{self.port}"
 
     @property
     def identity_endpoint(self) -> str:
@@ -185,7 +186,7 @@ class ArmServer:
         )
 
     def _credentials(self, name: str, user: documents.Document) -> web.Response:
-        config = documents.kubeconfig(self._control.cluster.name, self._kubeconfig.url(), user)
+        config = documents.kubeconfig(self._control.cluster.name, self._kubeconfig.url, user)
         return web.json_response(documents.credentials(name, config))
 
 

@@ -105,9 +105,7 @@ class Arm:
         )
         self.control = ControlPlane(ClusterStore(self.folder / "cluster.json"), initial, self.delays, max_gpu_nodes=4)
         self.identity = Identity(header="secret", signing_key="key", kubernetes_token="kube-token")
-        self.server = ArmServer(
-            self.control, self.identity, KubeconfigSource(lambda: "http://127.0.0.1:1/", "kube-token")
-        )
+        self.server = ArmServer(self.control, self.identity, KubeconfigSource("http://127.0.0.1:1/", "kube-token"))
         await self.server.start("127.0.0.1", self.port)
         await self.control.run_on(self.infrastructure)
         self.token = self.identity.issue("https://management.azure.com")
@@ -234,7 +232,7 @@ async def test_an_operation_resumes_from_its_token_in_another_client(tmp_path: P
     waiting = Delays(start=0, stop=0, scale_up=1.0, scale_down=0, node_join=0)
     async with Arm(tmp_path, waiting) as first:
         token = await first.sdk(lambda client: put_count(client, 1).continuation_token())
-        port = int(first.server.url.rpartition(":")[2])
+        port = first.server.port
     assert first.control.cluster.pools["gpu"].instances == ()
     async with Arm(tmp_path, waiting, port=port) as second:
         pool = await second.sdk(
