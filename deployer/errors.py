@@ -1,0 +1,94 @@
+"""What Slipway says when something cannot be done.
+
+    SlipwayError                  code, message, hint, HTTP status
+    ├── BadRequest                the caller sent what cannot be used (400, or as given)
+    ├── NotFound                  no such model, version or path (404)
+    ├── UploadRefused             what was dropped will never become a model as it is: recorded, not retried
+    ├── Waking                    the model sleeps and is being woken; says when to come back (503)
+    ├── Unavailable               a part did not answer, or not in time; may heal (503)
+    │   ├── ClusterUnreachable    the Kubernetes API did not answer
+    │   └── CloudRefused          Azure refused or failed an operation
+    └── Conflict                  somebody else wrote first: read again and decide again (409)
+
+An SDK's error is chained as the cause. ``code`` is stable and documented in docs/reference/errors.md.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+
+class SlipwayError(Exception):
+    """Something that a user or operator reads: what happened (``message``) and what to do next (``hint``)."""
+
+    status: HTTPStatus = HTTPStatus.INTERNAL_SERVER_ERROR
+
+    def __init__(self, code: str, message: str, hint: str = "", *, status: HTTPStatus | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        if status is not None:
+            self.status = status
+
+    def body(self) -> dict[str, Any]:
+        """The error as every HTTP answer shows it."""
+        return {"error": {"code": self.code, "message": self.message, "hint": self.hint}}
+
+
+class BadRequest(SlipwayError):
+    """The caller sent what cannot be used."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
+class NotFound(SlipwayError):
+    """There is no such model, version or path."""
+
+    status = HTTPStatus.NOT_FOUND
+
+
+class UploadRefused(SlipwayError):
+    """What was dropped will never become a model as it is; ``stage`` tells how far it came."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+    def __init__(self, code: str, message: str, hint: str, *, stage: str) -> None:
+        super().__init__(code, message, hint)
+        self.stage = stage
+
+
+class Unavailable(SlipwayError):
+    """A part did not answer, or not in time; trying again may help."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class ClusterUnreachable(Unavailable):
+    """The Kubernetes API did not answer."""
+
+
+class CloudRefused(Unavailable):
+    """Azure refused an operation or it failed; ``code`` is Azure's own."""
+
+
+class Waking(SlipwayError):
+    """The model sleeps and is being woken; ``eta_seconds`` says when to come back."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+    def __init__(self, message: str, *, eta_seconds: int, stage: str) -> None:
+        super().__init__("waking", message, "Ask again after Retry-After, or send 'Prefer: wait=SECONDS' to be held.")
+        self.eta_seconds = eta_seconds
+        self.stage = stage
+
+    def body(self) -> dict[str, Any]:
+        """The error shape, with the estimate and the stage that the wake has reached."""
+        body = super().body()
+        body["error"] |= {"eta_seconds": self.eta_seconds, "stage": self.stage}
+        return body
+
+
+class Conflict(SlipwayError):
+    """Somebody else wrote first."""
+
+    status = HTTPStatus.CONFLICT

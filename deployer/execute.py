@@ -1,0 +1,168 @@
+"""Performs the steps that ``deployer.plan`` decides. Decides nothing: each step is done as it says, and may be done twice."""
+
+import json
+from dataclasses import dataclass
+
+from deployer.errors import SlipwayError, Unavailable
+from deployer.golden import differs
+from deployer.plan import Apply, AwaitCluster, AwaitPods, Prove, Retire, RollBack, Settled, Step, Switch, WakeCluster
+from deployer.ports import Clock, Cluster, ModelServer, RolloutQueue, ServableStore, UploadStore, Workloads
+from deployer.record import ModelRecord, Operation, Route, Wake, noted_wake
+from deployer.state import State
+from deployer.tags import tag_upload
+from deployer.templates import Templates
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Performs one step with the adapters it was given."""
+
+    state: State
+    cluster: Cluster
+    workloads: Workloads
+    servables: ServableStore
+    uploads: UploadStore
+    server: ModelServer
+    queue: RolloutQueue
+    templates: Templates
+    clock: Clock
+
+    def perform(self, record: ModelRecord, step: Step) -> None:
+        """Performs the step on the model whose record this is."""
+        match step:
+            case WakeCluster(start, nodes):
+                self._wake(record, start=start, nodes=nodes)
+            case Apply(version, replicas):
+                self._apply(record, version, replicas)
+            case Prove(version, address):
+                self._prove(record, version, address)
+            case Switch(version, address):
+                self._switch(record, version, address)
+            case RollBack():
+                self._roll_back(record, step)
+            case Retire(versions, due):
+                if self.clock() >= due:
+                    for version in versions:
+                        self.workloads.delete_version(record.name, version)
+            case AwaitCluster() | AwaitPods() | Settled():
+                pass
+
+    def _wake(self, record: ModelRecord, *, start: bool, nodes: int) -> None:
+        now = self.clock()
+        token = self.cluster.begin_start() if start else self.cluster.begin_pool(nodes)
+        operation = Operation(
+            kind="start" if start else "pool", started=now, token=token, target=None if start else nodes, by=record.name
+        )
+        wake = Wake(started=now, rung="stopped" if start else "pool", by=record.name)
+        self.state.change_cluster(
+            lambda before: before.but(
+                operation=operation, failure=None, rung=None, slept=None, wake=_whole(before.wake, wake)
+            )
+        )
+
+    def _apply(self, record: ModelRecord, version: int, replicas: int) -> None:
+        if replicas == 0:
+            self.workloads.scale(record.name, version, 0)
+            self.state.change(
+                record.name,
+                lambda before: before.but(rollout=before.rollout.but(displaced=True)) if before.rollout else before,
+            )
+            return
+        self.workloads.apply(self.templates.version(record.name, record.version(version), replicas))
+
+    def _prove(self, record: ModelRecord, version: int, address: str) -> None:
+        """Compares the served golden outputs with those recorded at conversion; a difference gives the version up."""
+        manifest = self.servables.read(f"{record.name}/{version}/servable.json")
+        if manifest is None:
+            raise SlipwayError(
+                "no_manifest", f"servables/{record.name}/{version}/servable.json is gone.",
+                "Published versions must not be changed; drop the model again.",
+            )  # fmt: skip
+        for golden in json.loads(manifest.data)["golden"]:
+            try:
+                outputs = self.server.predict(address, record.name, version, golden["signature"], golden["inputs"])
+            except Unavailable as error:
+                # Ready a moment ago; its Service may lag behind. The plan looks again, within its bound.
+                self._say(record.name, version, f"the golden request was not answered: {error.message}")
+                return
+            if (
+                difference := differs(golden["outputs"], outputs, rtol=golden["rtol"], atol=golden["atol"])
+            ) is not None:
+                self._roll_back(
+                    record,
+                    RollBack(
+                        version, record.route.version if record.route else record.previous,
+                        f"it answers otherwise than at its conversion ({golden['signature']}: {difference})",
+                        "The model server's build or hardware computes differently; see the servable's servable.json.",
+                        blame=True,
+                    ),
+                )  # fmt: skip
+                return
+        self.state.change(
+            record.name,
+            lambda before: (
+                before.but(rollout=before.rollout.but(proven=True))
+                if before.rollout and before.rollout.version == version
+                else before
+            ),
+        )
+
+    def _say(self, model: str, version: int, message: str) -> None:
+        self.state.change(
+            model,
+            lambda before: (
+                before.but(rollout=before.rollout.but(message=message))
+                if before.rollout and before.rollout.version == version
+                else before
+            ),
+        )
+
+    def _switch(self, record: ModelRecord, version: int, address: str) -> None:
+        def switched(before: ModelRecord) -> ModelRecord:
+            if before.desired != version or before.asleep:  # superseded meanwhile: the next look decides anew
+                return before
+            old = before.route.version if before.route and before.route.version != version else None
+            after = before.but(
+                route=Route(version=version, address=address), previous=old or before.previous, served=self.clock()
+            )
+            for number in (item.version for item in before.versions):
+                state = "serving" if number == version else "retired" if number == old else before.version(number).state
+                after = after.with_version(before.version(number).but(state=state))
+            if after.upload is not None and after.upload.version == version and after.upload.state != "failed":
+                after = after.but(upload=after.upload.but(state="serving", stage=None))
+            return after
+
+        after = self.state.change(record.name, switched)
+        if after.route is None or after.route.version != version:
+            return
+        self.workloads.apply(self.templates.stable(record.name, version))
+        self.state.change_cluster(lambda before: noted_wake(before, self.clock()))
+        tag_upload(self.uploads, after)
+
+    def _roll_back(self, record: ModelRecord, step: RollBack) -> None:
+        def back(before: ModelRecord) -> ModelRecord:
+            if before.desired != step.version:
+                return before
+            failed = before.version(step.version)
+            after = before.but(desired=step.to, rollout=None)
+            if step.blame:
+                after = after.with_version(failed.but(state="failed", reason=step.reason, hint=step.hint))
+            elif step.to is None:  # no compute, and nothing to go back to: sleep until somebody asks again
+                after = after.but(desired=step.version, asleep=True, changed_rung=self.clock())
+            if after.upload is not None and after.upload.version == step.version:
+                upload = after.upload.but(state="failed", stage="rollout", reason=step.reason, hint=step.hint)
+                after = after.but(upload=upload)
+            return after
+
+        after = self.state.change(record.name, back)
+        self.workloads.delete_version(record.name, step.version)
+        tag_upload(self.uploads, after)
+        self.state.change_cluster(lambda before: before.but(wake=None))
+
+
+def _whole(under_way: Wake | None, new: Wake) -> Wake:
+    """The wake as callers feel it: from when it was first asked for, and from the lowest rung it starts at."""
+    if under_way is None:
+        return new
+    rungs = ("pods", "pool", "stopped")
+    return under_way.but(rung=max(under_way.rung, new.rung, key=rungs.index))

@@ -1,0 +1,112 @@
+"""The HTTP API without any web framework: what a request asks for, and what is answered. ``function_app`` translates."""
+
+import logging
+import math
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+
+from deployer.control import Control
+from deployer.errors import BadRequest, NotFound, SlipwayError, Waking
+from deployer.images import images_in
+
+log = logging.getLogger(__name__)
+
+_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d+)")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Status, JSON body and headers of an answer."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Classify:
+    """A classification request: encoded images, classes wanted at most, and how long the caller would wait for a wake."""
+
+    images: list[bytes]
+    top: int | None
+    hold_seconds: float
+
+
+def classify_request(headers: Mapping[str, str], params: Mapping[str, str], body: bytes, *, max_bytes: int) -> Classify:
+    """Reads a classification request.
+
+    Raises:
+        BadRequest: what in it cannot be used.
+    """
+    if len(body) > max_bytes:
+        raise BadRequest(
+            "too_large", f"The body has {len(body)} bytes, and at most {max_bytes} are taken.",
+            "Send a smaller image, or raise SLIPWAY_PROXY__MAX_BODY_MB.", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        )  # fmt: skip
+    top = params.get("top")
+    if top is not None and not (top.isascii() and top.isdigit() and int(top) > 0):
+        raise BadRequest("bad_parameter", f"top={top} is no number of classes.", "Use ?top=3, for example.")
+    wait = _WAIT.search(headers.get("prefer", ""))
+    images = images_in(headers.get("content-type", ""), body)
+    return Classify(images, None if top is None else int(top), float(wait[1]) if wait else 0.0)
+
+
+def models(control: Control, path: str) -> Reply:
+    """``GET /api/models`` and ``GET /api/models/NAME``."""
+    name = path.strip("/")
+    if "/" in name:
+        raise NotFound(
+            "unknown_path", f"There is nothing at /api/models/{name}.", "GET /api/models/NAME shows a model."
+        )
+    return reply(control.model(name) if name else control.models())
+
+
+def cluster(control: Control, method: str, path: str) -> Reply:
+    """``GET /api/cluster``, ``POST /api/cluster/wake`` and ``POST /api/cluster/sleep``."""
+    match method, path.strip("/"):
+        case "GET", "":
+            return reply(control.cluster())
+        case "POST", "wake":
+            return reply(control.wake(), HTTPStatus.ACCEPTED)
+        case "POST", "sleep":
+            return reply(control.sleep(), HTTPStatus.ACCEPTED)
+    raise NotFound(
+        "unknown_path", f"{method} /api/cluster/{path} is nothing that can be asked.",
+        "GET /api/cluster, POST /api/cluster/wake and POST /api/cluster/sleep can.",
+    )  # fmt: skip
+
+
+def reply(body: Mapping[str, Any], status: int = HTTPStatus.OK) -> Reply:
+    """A JSON answer."""
+    return Reply(status, orjson.dumps(body))
+
+
+def failure(error: SlipwayError) -> Reply:
+    """An error as every answer shows it; a wake says when to come back."""
+    headers = {"Retry-After": str(math.ceil(error.eta_seconds))} if isinstance(error, Waking) else {}
+    return Reply(error.status, orjson.dumps(error.body()), headers)
+
+
+def guarded(call: Callable[[], Reply]) -> Reply:
+    """The call's reply, or its error's."""
+    try:
+        return call()
+    except SlipwayError as error:
+        return failure(error)
+    except Exception:  # noqa: BLE001  (the boundary: whatever it was is logged, and told by a number that finds it there)
+        return unexpected()
+
+
+def unexpected() -> Reply:
+    """What is said of a bug: nothing of it but the number under which its traceback is logged. Call it while handling."""
+    number = uuid.uuid4().hex[:12]
+    log.exception("unexpected error %s", number)
+    return failure(
+        SlipwayError("internal", f"Slipway failed at this; the log has it as {number}.", "Report it with that number.")
+    )

@@ -1,0 +1,219 @@
+"""What the use cases ask of the outside: one protocol per thing, implemented by the adapters (``deployer/adapters``).
+
+Adapters raise the errors of ``deployer.errors``; an SDK's exception never passes through.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class BlobRef:
+    """A blob as it was when looked at. ``size`` in bytes."""
+
+    name: str
+    etag: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True)
+class StoredDocument:
+    """A document and the ETag that a conditional write must name."""
+
+    data: bytes
+    etag: str
+
+
+class Documents(Protocol):
+    """The state container."""
+
+    def read(self, path: str) -> StoredDocument | None:
+        """The document, or None."""
+
+    def write(self, path: str, data: bytes, *, etag: str | None) -> str:
+        """Writes if the document still has this ETag, or, with None, if there is none; returns the new ETag.
+
+        Raises:
+            Conflict: somebody else wrote first.
+        """
+
+    def put(self, path: str, data: bytes) -> None:
+        """Writes whatever is there: for notes that only ever grow newer."""
+
+    def remove(self, path: str) -> None:
+        """Removes the document, if it is there."""
+
+    def listing(self, prefix: str) -> Iterable[BlobRef]:
+        """The documents whose path begins so."""
+
+    def lease(self, name: str) -> AbstractContextManager[bool]:
+        """Holds ``locks/NAME`` for the block, renewed; yields False, at once, where another holds it."""
+
+
+class UploadStore(Protocol):
+    """The drop container."""
+
+    def listing(self, prefix: str) -> Iterable[BlobRef]:
+        """The blobs whose name begins so."""
+
+    def find(self, blob: str) -> BlobRef | None:
+        """The blob as it is now, or None."""
+
+    def download(self, blob: BlobRef, to: Path) -> None:
+        """Streams the blob to a file.
+
+        Raises:
+            Conflict: it has been overwritten or removed since.
+        """
+
+    def tag(self, blob: str, tags: Mapping[str, str]) -> None:
+        """Sets index tags on the blob, keeping those that are not ours; a blob that is gone is left so."""
+
+
+class ServableStore(Protocol):
+    """The container that the cluster mounts."""
+
+    def upload(self, path: str, source: Path) -> None:
+        """Stores a file, replacing what an interrupted publish left there."""
+
+    def read(self, path: str) -> StoredDocument | None:
+        """A small file, or None."""
+
+    def listing(self, prefix: str) -> Iterable[BlobRef]:
+        """The files whose path begins so."""
+
+    def remove(self, path: str) -> None:
+        """Removes a file, if it is there."""
+
+
+class RolloutQueue(Protocol):
+    """The queue ``rollouts``."""
+
+    def ask(self, model: str, *, delay_seconds: int = 0) -> None:
+        """Says: look at this model, after a while."""
+
+
+Power = Literal["Running", "Stopped"]
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """What Azure says of the cluster and its GPU pool; ``busy`` while an operation runs on either."""
+
+    power: Power
+    busy: bool
+    pool_count: int
+    provisioning: str
+
+
+@dataclass(frozen=True)
+class OperationState:
+    """Where a long operation stands; ``failure`` is Azure's own message."""
+
+    running: bool
+    failure: str | None = None
+
+
+class Cluster(Protocol):
+    """The managed cluster, as a resource. Each ``begin_`` returns a token that resumes the operation in any process."""
+
+    def state(self) -> ClusterState:
+        """Power, pool size, and whether an operation is under way."""
+
+    def begin_start(self) -> str:
+        """Starts the stopped cluster."""
+
+    def begin_stop(self) -> str:
+        """Stops the running cluster."""
+
+    def begin_pool(self, count: int) -> str:
+        """Sets the GPU pool's node count."""
+
+    def operation(self, kind: Literal["start", "stop", "pool"], token: str) -> OperationState:
+        """Where the operation stands. Never waits for it."""
+
+
+@dataclass(frozen=True)
+class ClusterAccess:
+    """How the Kubernetes API is reached: by a client certificate (PEM) or by a bearer token, asked for with each request."""
+
+    server: str
+    authority: bytes | None = None
+    certificate: bytes | None = None
+    key: bytes | None = None
+    token: Callable[[], str] | None = None
+
+
+@dataclass(frozen=True)
+class PodFailure:
+    """Why pods do not become ready, in the cluster's words. ``fatal``: waiting will not help."""
+
+    reason: str
+    message: str
+    fatal: bool
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One version's Deployment. ``complete``: the rollout of its newest generation is (facts: not merely Available)."""
+
+    version: int
+    replicas: int
+    complete: bool
+    pods: int
+    failure: PodFailure | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The GPU pool's nodes as Kubernetes sees them: how many are ready, GPUs in all and not yet claimed."""
+
+    ready: int
+    gpus: int
+    gpus_free: int
+
+
+class Workloads(Protocol):
+    """The Kubernetes objects of the namespace."""
+
+    def nodes(self) -> Nodes:
+        """The GPU pool's nodes."""
+
+    def of(self, model: str) -> tuple[Workload, ...]:
+        """All versions of a model that have a Deployment."""
+
+    def selected(self, model: str) -> int | None:
+        """The version that the model's stable Service selects."""
+
+    def apply(self, manifests: Sequence[Mapping[str, Any]]) -> None:
+        """Server-side apply, in order."""
+
+    def scale(self, model: str, version: int, replicas: int) -> None:
+        """Sets a version's replicas; a version without a Deployment stays without."""
+
+    def delete_version(self, model: str, version: int) -> None:
+        """Deletes a version's objects, those that are there."""
+
+    def delete_model(self, model: str) -> None:
+        """Deletes all of a model's objects."""
+
+
+class ModelServer(Protocol):
+    """TensorFlow Serving behind an address."""
+
+    def predict(
+        self, address: str, model: str, version: int, signature: str, inputs: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """The ``outputs`` (column format) for these inputs.
+
+        Raises:
+            Unavailable: it did not answer, or with an error; the message is its own.
+        """

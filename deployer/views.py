@@ -1,0 +1,97 @@
+"""What the HTTP API shows of models and of the cluster. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from deployer.idle import Decision, EmptyPool, SleepModels, Stay, StopCluster
+from deployer.ports import ClusterState
+from deployer.record import ClusterRecord, ModelRecord, Stage
+
+
+def state_of(record: ModelRecord) -> str:
+    """One word for where a model stands; ``failed`` speaks of its newest upload, whatever still serves."""
+    upload = record.upload
+    if upload is not None and upload.state in ("receiving", "scanning", "converting", "publishing", "failed"):
+        return upload.state
+    if not record.settled:
+        return "rolling"
+    if record.asleep:
+        return "asleep"
+    return "serving" if record.route is not None else "failed"
+
+
+def summary(record: ModelRecord) -> dict[str, Any]:
+    """A model in the list of models."""
+    upload = record.upload
+    serving = record.route.version if record.route else record.desired if record.asleep else None
+    return {
+        "name": record.name, "state": state_of(record), "version": serving, "desired": record.desired,
+        "reason": upload.reason if upload else None, "hint": upload.hint if upload else None,
+        "updated": record.updated.isoformat(),
+    }  # fmt: skip
+
+
+def model_view(record: ModelRecord, timeline: Sequence[Stage]) -> dict[str, Any]:
+    """All of a model: its newest upload, the rollout under way, its versions, and the stages they went through."""
+    upload, rollout = record.upload, record.rollout
+    stages = [*timeline]
+    if upload is not None and upload.version is None:
+        stages.extend(upload.stages)
+    return summary(record) | {
+        "classify_url": f"/api/classify/{record.name}",
+        "upload": None if upload is None else upload.model_dump(mode="json", exclude={"fingerprint", "stages"}),
+        "rollout": None
+        if rollout is None
+        else {
+            "version": rollout.version, "step": rollout.step, "message": rollout.message,
+            "since": rollout.since.isoformat(),
+        },
+        "versions": [
+            item.model_dump(mode="json", include={
+                "version", "state", "created", "bytes", "source", "labels", "signatures", "parity", "reason", "hint",
+            })
+            for item in record.versions
+        ],
+        "timeline": [stage.model_dump(mode="json") for stage in stages],
+    }  # fmt: skip
+
+
+def cluster_view(
+    state: ClusterState, record: ClusterRecord, decision: Decision, *, pool: str, all_asleep: bool, now: datetime
+) -> dict[str, Any]:
+    """The cluster: how far down the idle ladder it is, and what the ladder does next."""
+    operation = record.operation
+    wanted = operation.target if operation is not None and operation.target is not None else state.pool_count
+    return {
+        "state": _rung(state, record, all_asleep=all_asleep),
+        "power": state.power,
+        "provisioning": state.provisioning,
+        "pool": {"name": pool, "count": state.pool_count, "wanted": wanted},
+        "idle": _idle(decision, now),
+        "failure": record.failure,
+        "updated": record.updated.isoformat(),
+    }
+
+
+def _rung(state: ClusterState, record: ClusterRecord, *, all_asleep: bool) -> str:
+    if record.wake is not None:
+        return "waking"
+    if state.power == "Stopped":
+        return "stopped"
+    if state.pool_count == 0:
+        return "pool"
+    return "pods" if all_asleep else "awake"
+
+
+def _idle(decision: Decision, now: datetime) -> dict[str, Any]:
+    match decision:
+        case Stay(reason, due):
+            left = None if due is None else max(0.0, round((due - now).total_seconds(), 1))
+            return {"rung": None, "reason": reason, "due_in_seconds": left}
+        case SleepModels(models, reason):
+            return {"rung": "pods", "reason": f"{', '.join(models)}: {reason}", "due_in_seconds": 0}
+        case EmptyPool(reason):
+            return {"rung": "pool", "reason": reason, "due_in_seconds": 0}
+        case StopCluster(reason):
+            return {"rung": "stopped", "reason": reason, "due_in_seconds": 0}

@@ -1,0 +1,50 @@
+"""Use case: bring a sleeping model back, once, however many ask; and say how long it will take."""
+
+from dataclasses import dataclass
+
+from deployer.errors import Waking
+from deployer.ports import Clock, RolloutQueue
+from deployer.record import ClusterRecord, ModelRecord, Wake
+from deployer.state import State
+
+# Seconds a wake takes from each rung, until this cluster's own times are known (facts: a GPU node from zero 5–11 min).
+DEFAULT_SECONDS = {"pods": 60.0, "pool": 420.0, "stopped": 600.0}
+
+_STAGES = {"WakeCluster": "gpu-node", "AwaitCluster": "gpu-node", "Apply": "pods", "AwaitPods": "pods"}
+
+
+@dataclass(frozen=True)
+class Waker:
+    """Wakes models."""
+
+    state: State
+    queue: RolloutQueue
+    clock: Clock
+
+    def wake(self, model: str, *, by: str) -> ModelRecord:
+        """Marks the model awake and asks for its rollout, which brings up what is missing. Waking the awake does nothing."""
+        now = self.clock()
+        before = self.state.model(model)
+        if not before.asleep:
+            return before
+        after = self.state.change(
+            model, lambda record: record.but(asleep=False, changed_rung=now) if record.asleep else record
+        )
+
+        def woken(record: ClusterRecord) -> ClusterRecord:
+            return record if record.wake else record.but(wake=Wake(started=now, rung=record.rung or "pods", by=by))
+
+        self.state.change_cluster(woken)
+        self.queue.ask(model)
+        return after
+
+    def estimate(self, record: ModelRecord) -> Waking:
+        """What to tell a caller of a model that is on its way: when to come back, and how far it is."""
+        cluster = self.state.cluster()
+        wake, now = cluster.wake, self.clock()
+        total = cluster.estimate(wake.rung if wake else "pods", DEFAULT_SECONDS)
+        started = wake.started if wake else record.rollout.started if record.rollout else now
+        left = max(1, round(total - (now - started).total_seconds()))
+        stage = _STAGES.get(record.rollout.step, "proof") if record.rollout else "queued"
+        doing = f": {record.rollout.message}" if record.rollout and record.rollout.message else ""
+        return Waking(f"'{record.name}' is waking{doing}. About {left} s remain.", eta_seconds=left, stage=stage)
