@@ -322,7 +322,7 @@ async def test_a_pool_is_created_and_deleted(arm: Arm) -> None:
             }
         }
         return client.agent_pools.begin_create_or_update(
-            "slipway", "slipway", "spot", json.dumps(body).encode()
+            "slipway", "slipway", "spot", io.BytesIO(json.dumps(body).encode())
         ).result()
 
     created = await arm.sdk(create)

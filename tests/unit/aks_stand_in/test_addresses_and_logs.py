@@ -1,0 +1,101 @@
+"""Loopback addresses are claimed and given in turn; logs are read by tail and followed."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from localcloud.aks.options import parse
+from localcloud.kubelet import AddressPool, LoopbackRange, LoopbackUnavailableError
+from localcloud.kubelet.logs import ContainerLogs, follow, tail
+
+
+def test_a_released_address_is_not_the_next_one_given() -> None:
+    pool = AddressPool(["a", "b", "c"])
+    assert [pool.allocate(), pool.allocate()] == ["a", "b"]
+    pool.release("a")
+    assert [pool.allocate(), pool.allocate()] == ["c", "a"]
+
+
+def test_an_exhausted_pool_says_so() -> None:
+    pool = AddressPool(["a"])
+    pool.allocate()
+    with pytest.raises(LoopbackUnavailableError, match="in use"):
+        pool.allocate()
+
+
+def test_a_reserved_address_is_not_given() -> None:
+    pool = AddressPool(["a", "b"])
+    assert pool.reserve("a")
+    assert not pool.reserve("a")
+    assert not pool.reserve("elsewhere")
+    assert pool.allocate() == "b"
+
+
+def test_a_range_is_one_clouds_only() -> None:
+    first = LoopbackRange.claim(None)
+    try:
+        with pytest.raises(LoopbackUnavailableError, match="another local cloud"):
+            LoopbackRange.claim(first.prefix)
+    finally:
+        first.close()
+    LoopbackRange.claim(first.prefix).close()
+
+
+def test_tail_gives_the_last_lines(tmp_path: Path) -> None:
+    log = tmp_path / "0.log"
+    log.write_bytes(b"one\ntwo\nthree")
+    assert tail(log, None) == b"one\ntwo\nthree"
+    assert tail(log, 2) == b"two\nthree"
+    assert tail(log, 0) == b""
+    assert tail(tmp_path / "none.log", 5) == b""
+
+
+async def test_follow_gives_the_tail_and_what_comes_until_the_end(tmp_path: Path) -> None:
+    log = tmp_path / "0.log"
+    log.write_bytes(b"one\ntwo\n")
+    running = True
+    seen: list[bytes] = []
+    first = asyncio.Event()
+
+    async def read() -> None:
+        async for chunk in follow(log, 1, lambda: running):
+            seen.append(chunk)
+            first.set()
+
+    reader = asyncio.create_task(read())
+    await first.wait()
+    with log.open("ab") as file:
+        file.write(b"three\n")
+    running = False
+    await reader
+    assert b"".join(seen) == b"two\nthree\n"
+
+
+def test_a_termination_message_is_the_end_of_the_log(tmp_path: Path) -> None:
+    """At most 80 lines and 2048 bytes."""
+    logs = ContainerLogs(tmp_path)
+    logs.path(0).write_text("".join(f"line {n} {'x' * 40}\n" for n in range(100)))
+    message = logs.message(0)
+    assert message.endswith(f"line 99 {'x' * 40}\n")
+    assert len(message) == 2048
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--gpu-nodes", "5"], ["--start-delay", "-1"], ["--images", "/nowhere.json"], ["--gpu-nodes", "some"]],
+)
+def test_a_command_line_that_makes_no_sense_is_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(["--data", "d", "--storage-connection-string", "s", "--ready-file", "r", *arguments])
+    assert ended.value.code == 2
+    assert "error" in capsys.readouterr().err
+
+
+def test_realistic_delays_are_minutes_and_can_be_changed_one_by_one() -> None:
+    base = ["--data", "d", "--storage-connection-string", "s", "--ready-file", "r", "--realistic-delays"]
+    options = parse([*base, "--node-join-delay", "1"])
+    assert options.delays.scale_up > 60
+    assert options.delays.node_join == 1
