@@ -11,6 +11,7 @@ import aiohttp
 
 from localcloud.aks.load_balancer import LoadBalancerController
 from localcloud.aks.machines import nodes
+from localcloud.aks.service_addresses import ServiceAddresses
 from localcloud.aks.service_proxy import ServiceProxy
 from localcloud.arm import Cluster, ProvisioningError
 from localcloud.arm.model import Power
@@ -48,6 +49,7 @@ class LocalInfrastructure:
         *,
         kubernetes_token: str,
         network: LoopbackRange,
+        service_addresses: ServiceAddresses,
         images: ImageRegistry,
         mirrors: BlobMirrors,
         settings: KubeletSettings,
@@ -57,6 +59,7 @@ class LocalInfrastructure:
         self._start_api = start_api
         self._token = kubernetes_token
         self._network = network
+        self._service_addresses = service_addresses
         self._images = images
         self._mirrors = mirrors
         self._settings = settings
@@ -107,7 +110,7 @@ class LocalInfrastructure:
         if self._client is None or self._api is None:
             self._api = await self._start_api()
             self._client = KubernetesClient(self._api.url, self._token, user_agent="kubelet")
-            cloud = LoadBalancerController(self._client, self._network.services)
+            cloud = LoadBalancerController(self._client, self._service_addresses)
             self._services = [
                 asyncio.create_task(ServiceProxy(self._client).run(), name="service proxy"),
                 asyncio.create_task(cloud.run(), name="load balancers"),

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+from typing import Literal
 
 import aiohttp
 
+from localcloud.aks.service_addresses import ServiceAddresses
+from localcloud.aks.service_routes import ingress_address
 from localcloud.kubelet import (
-    AddressPool,
     EventRecorder,
     Informer,
     KubernetesClient,
@@ -22,13 +24,12 @@ _RETRY_SECONDS = 1.0
 class LoadBalancerController:
     """Follows Services; `run` until cancelled. An address is the Service's until it goes or changes its type."""
 
-    def __init__(self, client: KubernetesClient, addresses: AddressPool) -> None:
+    def __init__(self, client: KubernetesClient, addresses: ServiceAddresses) -> None:
         self._client = client
         self._addresses = addresses
         self._changed = asyncio.Event()
-        self._services = Informer(client, "/api/v1/services", lambda _kind, _object: self._changed.set())
+        self._services = Informer(client, "/api/v1/services", self._heard)
         self._events = EventRecorder(client, "service-controller")
-        self._given: dict[str, str] = {}
 
     async def run(self) -> None:
         """Gives and takes addresses."""
@@ -37,46 +38,38 @@ class LoadBalancerController:
             group.create_task(self._events.run())
             group.create_task(self._reconcile())
 
+    def _heard(self, kind: str, service: Object) -> None:
+        if kind == "DELETED":
+            self._addresses.gone(service)
+        else:
+            self._addresses.seen(service)
+        self._changed.set()
+
     async def _reconcile(self) -> None:
         await self._services.synced.wait()
+        self._addresses.all_seen()
         while True:
+            for service in list(self._services.objects.values()):
+                if service["spec"].get("type") == "LoadBalancer" and ingress_address(service) is None:
+                    await self._give(service)
             await self._changed.wait()
             self._changed.clear()
-            wanted = {uid: s for uid, s in self._services.objects.items() if s["spec"].get("type") == "LoadBalancer"}
-            for uid in self._given.keys() - wanted.keys():
-                self._addresses.release(self._given.pop(uid))
-            for uid, service in wanted.items():
-                if uid in self._given and _ingress(service) == self._given[uid]:
-                    continue
-                try:
-                    await self._give(uid, service)
-                except (aiohttp.ClientError, TimeoutError, ConnectionError, KubernetesError) as error:
-                    _log.info("address of %s not written: %s", service["metadata"]["name"], error)
-                    asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._changed.set)
-                except LoopbackUnavailableError as error:
-                    self._record(service, "Warning", "SyncLoadBalancerFailed", f"Error syncing load balancer: {error}")
 
-    async def _give(self, uid: str, service: Object) -> None:
-        has = _ingress(service)
-        if uid not in self._given:
-            kept = has is not None and self._addresses.reserve(has)
-            self._given[uid] = has if kept and has is not None else self._addresses.allocate()
-        if has == self._given[uid]:
-            return
+    async def _give(self, service: Object) -> None:
         metadata = service["metadata"]
         self._record(service, "Normal", "EnsuringLoadBalancer", "Ensuring load balancer")
-        await self._client.patch(
-            f"/api/v1/namespaces/{metadata['namespace']}/services/{metadata['name']}/status",
-            {"status": {"loadBalancer": {"ingress": [{"ip": self._given[uid]}]}}},
-        )
-        self._record(service, "Normal", "EnsuredLoadBalancer", "Ensured load balancer")
+        try:
+            address = self._addresses.balancer_address(service)
+            await self._client.patch(
+                f"/api/v1/namespaces/{metadata['namespace']}/services/{metadata['name']}/status",
+                {"status": {"loadBalancer": {"ingress": [{"ip": address}]}}},
+            )
+        except (aiohttp.ClientError, TimeoutError, ConnectionError, KubernetesError, LoopbackUnavailableError) as error:
+            _log.warning("no address for %s/%s: %s", metadata["namespace"], metadata["name"], error)
+            self._record(service, "Warning", "SyncLoadBalancerFailed", f"Error syncing load balancer: {error}")
+            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._changed.set)
+        else:
+            self._record(service, "Normal", "EnsuredLoadBalancer", "Ensured load balancer")
 
-    def _record(self, service: Object, kind: str, reason: str, message: str) -> None:
-        about = {"kind": "Service", "apiVersion": "v1", **service}
-        self._events.record(about, "Warning" if kind == "Warning" else "Normal", reason, message)
-
-
-def _ingress(service: Object) -> str | None:
-    listed = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or [{}]
-    address = listed[0].get("ip")
-    return None if address is None else str(address)
+    def _record(self, service: Object, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        self._events.record({"kind": "Service", "apiVersion": "v1", **service}, kind, reason, message)

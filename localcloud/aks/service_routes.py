@@ -29,9 +29,15 @@ def routes(services: Iterable[Object], slices: Iterable[Object]) -> dict[Endpoin
 
 def addresses(service: Object) -> list[str]:
     """The addresses a Service answers on: its cluster address and its load balancer's."""
-    own = service["spec"].get("clusterIP")
-    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
-    return [*([own] if own and own != "None" else []), *(each["ip"] for each in ingress if each.get("ip"))]
+    own, balancer = service["spec"].get("clusterIP"), ingress_address(service)
+    return [address for address in (own, balancer) if address and address != "None"]
+
+
+def ingress_address(service: Object) -> str | None:
+    """The address of a Service's load balancer, once it has one."""
+    listed = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or [{}]
+    address = listed[0].get("ip")
+    return None if address is None else str(address)
 
 
 def _targets(slices: list[Object], port_name: str) -> list[Endpoint]:

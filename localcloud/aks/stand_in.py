@@ -7,6 +7,7 @@ from types import TracebackType
 from localcloud.aks.files import Keepsakes, write_atomically
 from localcloud.aks.infrastructure import LocalInfrastructure, RunningApi
 from localcloud.aks.options import Options
+from localcloud.aks.service_addresses import ServiceAddresses
 from localcloud.arm import ArmServer, Cluster, ClusterStore, ControlPlane, Identity, KubeconfigSource, Pool
 from localcloud.arm.model import Mode
 from localcloud.kubelet import BlobMirrors, ImageRegistry, LoopbackRange, tensorflow_serving
@@ -43,6 +44,7 @@ class AksStandIn:
         kept = Keepsakes.load(kept_file)
         network = LoopbackRange.claim(kept.loopback_prefix)
         undo.callback(network.close)
+        service_addresses = ServiceAddresses(network.services, data / "service_addresses.json")
         mirrors = await undo.enter_async_context(BlobMirrors(options.storage_connection_string, data / "mirrors"))
         kubernetes_port = _port(options.kubernetes_port, kept.kubernetes_port)
         arm_port = _port(options.arm_port, kept.arm_port)
@@ -55,13 +57,14 @@ class AksStandIn:
                 host=_HOST,
                 port=kubernetes_port,
                 token=kept.kubernetes_token,
-                service_addresses=network.services,
+                allocate_service_address=service_addresses.cluster_address,
             )
 
         infrastructure = LocalInfrastructure(
             start_api,
             kubernetes_token=kept.kubernetes_token,
             network=network,
+            service_addresses=service_addresses,
             images=ImageRegistry([*options.images, tensorflow_serving()]),
             mirrors=mirrors,
             settings=options.kubelet,

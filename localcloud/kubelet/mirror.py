@@ -44,7 +44,7 @@ class BlobMirrors:
 
     def __init__(self, connection_string: str, folder: Path, *, poll_seconds: float = 1.0) -> None:
         self._service = BlobServiceClient.from_connection_string(
-            connection_string, connection_timeout=10, read_timeout=_SECONDS, retry_total=1
+            connection_string, connection_timeout=10, read_timeout=_SECONDS, retry_total=0
         )
         self._folder = folder
         self._poll_seconds = poll_seconds
@@ -102,6 +102,7 @@ class _Mirror:
         self._incoming = folder / "incoming"
         self.tree = folder / "tree"
         self._lock = asyncio.Lock()
+        self._left_out: set[tuple[str, str]] = set()
         self.tree.mkdir(parents=True, exist_ok=True)
         self._etags: dict[str, str] = json.loads(self._index.read_text()) if self._index.exists() else {}
 
@@ -135,7 +136,8 @@ class _Mirror:
             if any(part in ("", ".", "..") for part in each.name.split("/")) or "\\" in each.name:
                 _log.warning("blob %r left out: its name is not a relative path", each.name)
                 continue
-            blobs.append(_Blob(each.name, each.etag, each.last_modified))
+            if (each.name, each.etag) not in self._left_out:
+                blobs.append(_Blob(each.name, each.etag, each.last_modified))
         return blobs
 
     def _part(self, blob: _Blob) -> Path:
@@ -162,6 +164,7 @@ class _Mirror:
             self._part(blob).replace(target)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             _log.warning("blob %r left out: its name is both a file's and a folder's", blob.name)
+            self._left_out.add((blob.name, blob.etag))
             return
         self._etags[blob.name] = blob.etag
 

@@ -1,11 +1,14 @@
 """Nodes are described as AKS describes them; Services lead to ready endpoints."""
 
+from pathlib import Path
 from typing import Any
 
 from localcloud.aks.machines import nodes
+from localcloud.aks.service_addresses import ServiceAddresses
 from localcloud.aks.service_routes import routes
 from localcloud.arm import Cluster, Pool
 from localcloud.arm.model import Mode, Power
+from localcloud.kubelet import AddressPool
 
 
 def cluster(*pools: Pool, power: Power = Power.RUNNING) -> Cluster:
@@ -73,6 +76,29 @@ def test_a_stopped_cluster_has_no_nodes() -> None:
 def service(**spec: Any) -> Any:
     ports = [{"name": "http", "port": 8501}]
     return {"metadata": {"namespace": "n", "name": "s"}, "spec": {"clusterIP": "127.1.1.128", "ports": ports, **spec}}
+
+
+def test_a_service_keeps_its_addresses_until_it_goes(tmp_path: Path) -> None:
+    pool = AddressPool(["a", "b", "c"])
+    addresses = ServiceAddresses(pool, tmp_path / "addresses.json")
+    assert [addresses.cluster_address(service()), addresses.cluster_address(service())] == ["a", "a"]
+    assert addresses.balancer_address(service()) == "b"
+    addresses.gone(service())
+    assert [pool.allocate(), pool.allocate(), pool.allocate()] == ["c", "a", "b"]
+
+
+def test_addresses_are_kept_across_a_restart_for_services_that_are_still_there(tmp_path: Path) -> None:
+    file = tmp_path / "addresses.json"
+    before = ServiceAddresses(AddressPool(["a", "b"]), file)
+    before.cluster_address(service())
+    other = service() | {"metadata": {"namespace": "n", "name": "other"}}
+    before.cluster_address(other)
+    pool = AddressPool(["a", "b"])
+    after = ServiceAddresses(pool, file)
+    after.seen(service(clusterIP="a"))
+    after.all_seen()
+    assert not pool.reserve("a")
+    assert pool.reserve("b")
 
 
 def endpoint_slice(*endpoints: tuple[str, bool], namespace: str = "n") -> Any:
