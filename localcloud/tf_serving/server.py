@@ -95,8 +95,27 @@ class _Service:
         self._threads = threads
         self._prometheus_path = prometheus_path
         self._cors = cors
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def handle(self, request: web.Request) -> web.Response:
+        """Answers one request."""
+        self._running += 1
+        self._idle.clear()
+        try:
+            return await self._respond(request)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Waits until no request is being answered, at most this long."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
+
+    async def _respond(self, request: web.Request) -> web.Response:
         path = request.raw_path.partition("?")[0]
         if path == self._prometheus_path:
             return web.Response(text=self._metrics.page(), content_type="text/plain")
@@ -169,12 +188,13 @@ def _metadata(model: str, version: int, servable: Servable) -> dict[str, object]
 async def _listening(service: _Service, address: str, port: int) -> AsyncIterator[None]:
     app = web.Application(client_max_size=0)  # as the real server: no limit
     app.router.add_route("*", "/{path:.*}", service.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_DRAIN_SECONDS)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
+    site = web.TCPSite(runner, address, port) if port else None
     try:
-        if port:
+        if site:
             try:
-                await web.TCPSite(runner, address, port).start()
+                await site.start()
             except OSError as error:
                 raise StartError(
                     Code.UNAVAILABLE, f"Failed to start HTTP Server at {address}:{port}: {error.strerror}"
@@ -185,6 +205,9 @@ async def _listening(service: _Service, address: str, port: int) -> AsyncIterato
                 "--rest_api_port is not set: the REST API is not exported, and gRPC is not part of this server"
             )
         yield
+        if site:
+            await site.stop()
+            await service.drain(_DRAIN_SECONDS)  # before the runner's own clean-up, which stops reading bodies
     finally:
         await runner.cleanup()
 
