@@ -1,0 +1,58 @@
+# Needs python3 (3.11 to 3.13) and make; everything else comes from the package registries into .venv and node_modules.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test up check bench setup lock clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: setup  ## the whole promise on this machine, in about two minutes
+	$(BIN)/python -m demo
+
+up: setup  ## start the local cloud in the foreground
+	$(BIN)/slipway up
+
+test: setup  ## all tests
+	$(BIN)/python -m pytest
+
+check: setup  ## format, lint, types, import contracts, templates
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/unit/templates
+
+bench: setup  ## the benchmarks, as ratios in one run
+	$(BIN)/python -m benchmarks
+
+setup: $(VENV)/.installed node_modules/.installed  ## what the others need; done once
+
+lock: setup  ## pin the dependencies of pyproject.toml anew
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+		pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+		-c requirements.txt --group dev pyproject.toml -o requirements-dev.txt
+
+clean:  ## remove what was installed and built; the local cloud's data in .slipway stays
+	rm -rf $(VENV) .venv-worker node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
+		f"Slipway needs Python 3.11, 3.12 or 3.13; {sys.executable} is {v[0]}.{v[1]}. Try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv --clear $(VENV)
+	touch $@
+
+$(VENV)/.requirements: requirements-dev.txt $(VENV)/.python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.requirements
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# npm comes with Node.js as a Python package: the machine's own Node.js, if any, is not asked.
+node_modules/.installed: package-lock.json $(VENV)/.requirements
+	$(BIN)/python -m localcloud.npm ci --omit=optional --ignore-scripts --no-progress
+	touch $@
