@@ -1,4 +1,3 @@
-# ruff: noqa: N818  (the names say what happened; all are ExportErrors)
 """What can go wrong on the way from a model file to a servable.
 
 ::

@@ -40,7 +40,7 @@ class ExportOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    labels: Label | tuple[Label, ...] | None = Field(
+    labels: Label | Annotated[tuple[Label, ...], Field(min_length=1)] | None = Field(
         default=None, description="a file beside the model or inside its archive, or the names themselves"
     )
     image: ImageOptions | None = None

@@ -13,12 +13,14 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message, message_fa
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _PACKAGE = "slipway.saved_model"
+_ASSETS_COLLECTION = "saved_model_assets"
 # message → (name, number, type, repeated); a type that starts with a capital is a message of this table.
 _MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
     "SavedModel": (("meta_graphs", 2, "MetaGraph", True),),
     "MetaGraph": (
         ("meta_info_def", 1, "MetaInfo", False),
         ("graph_def", 2, "Graph", False),
+        ("collection_def", 4, "CollectionEntry", True),
         ("signature_def", 5, "SignatureEntry", True),
         ("asset_file_def", 6, "AssetFile", True),
     ),
@@ -32,6 +34,10 @@ _MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
     "Op": (("name", 1, "string", False),),
     "SignatureEntry": (("key", 1, "string", False), ("value", 2, "Signature", False)),
     "Signature": (("method_name", 3, "string", False),),
+    "CollectionEntry": (("key", 1, "string", False), ("value", 2, "Collection", False)),
+    "Collection": (("any_list", 5, "AnyList", False),),
+    "AnyList": (("value", 1, "Any", True),),
+    "Any": (("value", 2, "bytes", False),),
     "AssetFile": (("filename", 2, "string", False),),
 }
 _SCALARS = {"string": _FIELD.TYPE_STRING, "bytes": _FIELD.TYPE_BYTES}
@@ -68,19 +74,31 @@ def parse(content: bytes) -> list[MetaGraph]:
         UnparsableError: it is none.
     """
     try:
-        saved_model: Any = _saved_model_class().FromString(content)
+        return _read(_class("SavedModel").FromString(content))
     except message.DecodeError as error:
         raise UnparsableError(str(error)) from error
+
+
+def _read(saved_model: Any) -> list[MetaGraph]:
     return [
         MetaGraph(
             tags=frozenset(graph.meta_info_def.tags),
             tensorflow_version=graph.meta_info_def.tensorflow_version,
             signatures={entry.key: entry.value.method_name for entry in graph.signature_def},
-            asset_files=tuple(asset.filename for asset in graph.asset_file_def),
+            asset_files=tuple(asset.filename for asset in _assets(graph)),
             nodes=tuple(_nodes(graph.graph_def)),
         )
         for graph in saved_model.meta_graphs
     ]
+
+
+def _assets(graph: Any) -> Iterator[Any]:
+    """Assets as TensorFlow 2 lists them, and as TensorFlow 1 does, packed in a collection; both are read on loading."""
+    yield from graph.asset_file_def
+    for collection in graph.collection_def:
+        if collection.key == _ASSETS_COLLECTION:
+            for packed in collection.value.any_list.value:
+                yield _class("AssetFile").FromString(packed.value)
 
 
 def _nodes(graph: Any) -> Iterator[Node]:
@@ -97,7 +115,7 @@ def _node(where: str, node: Any) -> Node:
 
 
 @cache
-def _saved_model_class() -> type[message.Message]:
+def _pool() -> descriptor_pool.DescriptorPool:
     # proto2 syntax: presence is kept, and names that are no UTF-8 do not end the parse.
     file = descriptor_pb2.FileDescriptorProto(name="slipway/saved_model.proto", package=_PACKAGE, syntax="proto2")
     for name, fields in _MESSAGES.items():
@@ -111,4 +129,8 @@ def _saved_model_class() -> type[message.Message]:
                 field.type, field.type_name = _FIELD.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.SavedModel"))
+    return pool
+
+
+def _class(name: str) -> type[message.Message]:
+    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"{_PACKAGE}.{name}"))

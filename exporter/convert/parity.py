@@ -82,7 +82,8 @@ def summary(differences: list[tuple[float, float]], sizes: list[int], tolerance:
 
 
 def _values(generator: np.random.Generator, spec: TensorSpec, batch: int, highest: float) -> np.ndarray[Any, Any]:
-    shape = [batch if index == 0 else _dimension(spec, index, size) for index, size in enumerate(spec.shape or [])]
+    dimensions = [None] if spec.shape is None else spec.shape
+    shape = [batch if index == 0 else _dimension(spec, index, size) for index, size in enumerate(dimensions)]
     if spec.dtype == "string":
         return np.full(shape, b"slipway", dtype=object)
     dtype = tf.as_dtype(spec.dtype)

@@ -14,7 +14,7 @@ from exporter.convert.served import Arrays, Served
 from exporter.errors import ConversionFailed, Stage
 from exporter.formats import Packaging
 from exporter.job import Job
-from exporter.manifest import Signature
+from exporter.manifest import Golden, Signature
 
 _FILES = ("saved_model.pb", "fingerprint.pb")
 _FOLDERS = ("variables", "assets", "assets.extra")
@@ -37,12 +37,12 @@ def repackage(job: Job, target: Path, enter: Enter) -> Made:
         source = Path(job.directory) / "unpacked"
         archive.extract(Path(job.source), root=job.root, into=source, bounds=job.bounds)
     with Served(source) as original:
-        before = _answers(original)
+        before, repeatable = _answers(original)
     enter(Stage.WRITE)
     _copy(source, target)
     enter(Stage.VERIFY)
     with Served(target) as copy:
-        after = _answers(copy)
+        after, _ = _answers(copy)
         signatures = copy.signatures
     tolerance = parity.tolerance_of(
         tensor.dtype for signature in signatures.values() for tensor in signature.outputs.values()
@@ -51,14 +51,18 @@ def repackage(job: Job, target: Path, enter: Enter) -> Made:
         parity.compare(outputs, after[key][1], tolerance, f"{key[0]}, batch of {key[1]}")
         for key, (_, outputs) in before.items()
     ]
-    smallest = dict(sorted(before, key=lambda key: -key[1]))
-    exchanges = [(name, *before[name, size]) for name, size in sorted(smallest.items(), reverse=True)]
     return Made(
         signatures=signatures,
         image=None,
-        golden=[made for name, inputs, outputs in exchanges for made in golden(name, inputs, outputs)],
+        golden=_golden(before) if repeatable else [],  # a counter's answer proves nothing, and asking changes it
         parity=parity.summary(differences, sorted({size for _, size in before}), tolerance),
     )
+
+
+def _golden(answers: _Answers) -> list[Golden]:
+    smallest = dict(sorted(answers, key=lambda key: -key[1]))
+    exchanges = [(name, *answers[name, size]) for name, size in sorted(smallest.items())]
+    return [made for name, inputs, outputs in exchanges for made in golden(name, inputs, outputs)]
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -71,25 +75,33 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copytree(source / name, target / name, copy_function=shutil.copyfile)
 
 
-def _answers(served: Served) -> _Answers:
-    """What the signatures answer to seeded inputs.
+def _answers(served: Served) -> tuple[_Answers, bool]:
+    """What the signatures answer to seeded inputs, and whether they answer the same when asked again.
 
     Inputs can be made up for a signature of numbers in known shapes: such a one has to answer. For others (serialized
-    Examples, open dimensions, indices into a vocabulary) it is enough that TensorFlow Serving loads them, and that a
-    refusal is about the values.
+    Examples, open dimensions, indices into a vocabulary) it is enough that the graph is whole.
     """
     answers: _Answers = {}
+    repeatable = True
     for name, signature in served.signatures.items():
         for size in parity.batch_sizes(signature.inputs.values()):
             inputs = parity.inputs_for(signature.inputs, size)
             try:
-                answers[name, size] = inputs, served.run(name, inputs)
-            except (tf.errors.InvalidArgumentError, ValueError) as error:
+                outputs = served.run(name, inputs)
+                again = served.run(name, inputs)
+            except (tf.errors.FailedPreconditionError, tf.errors.NotFoundError) as error:
+                raise _does_not_answer(name, error) from error  # a variable, table or kernel is not there
+            except (tf.errors.OpError, ValueError) as error:
                 if _must_answer(signature):
                     raise _does_not_answer(name, error) from error
-            except tf.errors.OpError as error:
-                raise _does_not_answer(name, error) from error
-    return answers
+            else:
+                answers[name, size] = inputs, outputs
+                repeatable = repeatable and _same(outputs, again)
+    return answers, repeatable
+
+
+def _same(left: Arrays, right: Arrays) -> bool:
+    return all(np.array_equal(left[name], right[name], equal_nan=left[name].dtype.kind == "f") for name in left)
 
 
 def _must_answer(signature: Signature) -> bool:

@@ -42,7 +42,9 @@ class Served:
         self._definitions = {
             name: definition for name, definition in loaded.signature_def.items() if not name.startswith(_INTERNAL)
         }
-        self.signatures = {name: _signature(name, definition) for name, definition in self._definitions.items()}
+        self.signatures = {
+            name: _signature(self._graph, name, definition) for name, definition in self._definitions.items()
+        }
 
     def __enter__(self) -> "Served":
         return self
@@ -64,15 +66,15 @@ class Served:
         return {name: np.asarray(value) for name, value in self._session.run(fetch, feed).items()}
 
 
-def _signature(name: str, definition: Any) -> Signature:
+def _signature(graph: tf.Graph, name: str, definition: Any) -> Signature:
     return Signature(
         method=definition.method_name,
-        inputs={key: _spec(name, key, info) for key, info in sorted(definition.inputs.items())},
-        outputs={key: _spec(name, key, info) for key, info in sorted(definition.outputs.items())},
+        inputs={key: _spec(graph, name, key, info) for key, info in sorted(definition.inputs.items())},
+        outputs={key: _spec(graph, name, key, info) for key, info in sorted(definition.outputs.items())},
     )
 
 
-def _spec(signature: str, key: str, info: Any) -> TensorSpec:
+def _spec(graph: tf.Graph, signature: str, key: str, info: Any) -> TensorSpec:
     if info.WhichOneof("encoding") != "name":
         raise Unsupported(
             f"'{key}' of the signature '{signature}' is a sparse or composite tensor, which REST has no form for.",
@@ -80,5 +82,10 @@ def _spec(signature: str, key: str, info: Any) -> TensorSpec:
             stage=Stage.VERIFY,
             code="composite_tensor",
         )
-    shape = tf.TensorShape(info.tensor_shape)
+    # Old exporters left the shape out, and the message's default would read as a scalar.
+    shape = (
+        tf.TensorShape(info.tensor_shape)
+        if info.HasField("tensor_shape")
+        else graph.get_tensor_by_name(info.name).shape
+    )
     return TensorSpec(dtype=tf.as_dtype(info.dtype).name, shape=None if shape.rank is None else shape.as_list())
