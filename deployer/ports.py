@@ -74,7 +74,7 @@ class UploadStore(Protocol):
         """
 
     def tag(self, blob: str, tags: Mapping[str, str]) -> None:
-        """Sets index tags on the blob, keeping those that are not ours; a blob that is gone is left so."""
+        """Sets index tags on the blob, or takes those with an empty value away, keeping all others; a blob that is gone is left so."""
 
 
 class ServableStore(Protocol):

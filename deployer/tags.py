@@ -11,7 +11,7 @@ _MAX = 256
 
 
 def tags_of(state: str, version: int | None, reason: str | None) -> Mapping[str, str]:
-    """The tags that say this; an absent value is an empty tag."""
+    """The tags that say this; an empty value takes a tag away."""
     return {
         "slipway_state": state,
         "slipway_version": "" if version is None else str(version),

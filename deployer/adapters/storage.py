@@ -187,12 +187,13 @@ class BlobUploads(BlobContainer):
                 ) from error
 
     def tag(self, blob: str, tags: Mapping[str, str]) -> None:
-        """Sets index tags, keeping those of others; a blob that is gone is left so."""
+        """Sets index tags, or takes those with an empty value away, keeping all others; a blob that is gone is left so."""
         client = self._container.get_blob_client(blob)
         with _named(f"tag '{blob}'"), contextlib.suppress(ResourceNotFoundError):
             before = client.get_blob_tags()
-            if {**before, **tags} != before:
-                client.set_blob_tags({**before, **tags})
+            after = {name: value for name, value in {**before, **tags}.items() if value}
+            if after != before:
+                client.set_blob_tags(after)
 
 
 class BlobServables(BlobContainer):
