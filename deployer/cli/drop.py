@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deployer.cli.errors import Usage
 from deployer.errors import UploadRefused
-from deployer.names import MODEL_SUFFIXES, ModelFile, model_name, part_of, sidecar_blobs
+from deployer.names import MODEL_SUFFIXES, model_name, part_of, sidecar_blobs
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,16 @@ def drop_of(path: Path, name: str | None) -> Drop:
 
 
 def _file(path: Path, name: str | None) -> Drop:
-    part = part_of(path.name)
-    if not isinstance(part, ModelFile):
+    suffix = next((suffix for suffix in MODEL_SUFFIXES if path.name.lower().endswith(suffix)), None)
+    if suffix is None:
+        part_of(path.name)  # says what is wrong with its name, unless it is options or labels
         raise Usage(
             "not_a_model", f"'{path}' goes with a model, and is none itself.",
             f"Push the model itself ({', '.join(MODEL_SUFFIXES)}); what lies beside it goes with it.",
         )  # fmt: skip
-    model = model_name(name or part.stem)
-    suffix = path.name[len(part.stem) :].lower()
-    return Drop(model, _sidecars(path.parent, part.stem, model), (DropFile(path, model + suffix),), directory=False)
+    stem = path.name[: -len(suffix)]
+    model = model_name(name or stem)
+    return Drop(model, _sidecars(path.parent, stem, model), (DropFile(path, model + suffix),), directory=False)
 
 
 def _directory(path: Path, name: str | None) -> Drop:

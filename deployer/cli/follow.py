@@ -88,10 +88,10 @@ def fate_of(model: Document | None, etag: str, before: Before) -> Fate:
         entry: Document = next((item for item in model["versions"] if item["version"] == version), {})
         if entry.get("state") == "failed":
             return _refused({"stage": "rollout", **entry}, model)
+        if model["state"] == "asleep":  # the API names then the version that will serve
+            return Asleep(version)
         if model.get("version") == version:
             return Serving(version, known=version in before.versions)
-        if model["state"] == "asleep":
-            return Asleep(version)
     return Under(_doing(upload, model.get("rollout")))
 
 

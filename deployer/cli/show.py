@@ -36,7 +36,8 @@ def models(console: Console, found: Sequence[Document]) -> None:
 
 def model(console: Console, shown: Document, target: Target) -> None:
     """Everything about one model."""
-    version = f", v{shown['version']} serves" if shown.get("version") is not None else ""
+    serves = "wakes with its first request" if shown["state"] == "asleep" else "serves"
+    version = f", v{shown['version']} {serves}" if shown.get("version") is not None else ""
     console.print(f"[bold]{escape(shown['name'])}[/bold]  {_state(shown['state'])}{version}")
     if rollout := shown.get("rollout"):
         console.print(f"  rollout of v{rollout['version']}: {escape(rollout['message'] or rollout['step'])}")

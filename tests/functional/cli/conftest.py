@@ -1,0 +1,68 @@
+"""The command line in this process, against a fake function app and a data folder that tells of it."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fake_slipway
+import pytest
+from fake_slipway import FakeSlipway
+
+from deployer.cli import main
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """What it printed, as JSON."""
+        return json.loads(self.out)
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def slipway() -> Iterator[FakeSlipway]:
+    """A function app that listens."""
+    with fake_slipway.running() as fake:
+        yield fake
+
+
+@pytest.fixture
+def data(tmp_path: Path, slipway: FakeSlipway) -> Path:
+    """The data folder of a local cloud whose function app is the fake."""
+    folder = tmp_path / ".slipway"
+    folder.mkdir()
+    write_endpoints(folder, slipway.url)
+    return folder
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command line and tells how it ended."""
+    for name in ("SLIPWAY_URL", "SLIPWAY_KEY", "SLIPWAY_STORAGE_CONNECTION", "SLIPWAY_DATA"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: object) -> Outcome:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.err
+        return Outcome(int(ended.value.code or 0), printed.out, printed.err)
+
+    return run
+
+
+def write_endpoints(folder: Path, url: str, storage: str = "UseDevelopmentStorage=true") -> None:
+    """The file that a running local cloud keeps."""
+    endpoints = {"functions_url": url, "function_key": fake_slipway.KEY, "storage_connection_string": storage}
+    (folder / "endpoints.json").write_text(json.dumps(endpoints))
