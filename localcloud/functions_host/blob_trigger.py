@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob import BlobType
 from azure.storage.blob.aio import BlobClient, ContainerClient
 from azure.storage.queue.aio import QueueClient
 
@@ -113,7 +114,7 @@ class BlobScanner:
                 if known.get(name) != etag:
                     for function, trigger in self._watched[connection, container]:
                         if trigger.blob_pattern.fullmatch(name):
-                            await self._hand_on(function, container, name, etag, str(blob.blob_type))
+                            await self._hand_on(function, container, name, etag, BlobType(blob.blob_type).value)
                 present[name] = etag
         except ResourceNotFoundError:
             logger.debug("The container %s does not exist (yet).", container)
@@ -181,6 +182,6 @@ class BlobRunner:
             logger.info("%s/%s has changed; its older message is dropped.", message.container, message.blob)
             return None
         if decoding.is_sdk_type(function.parameter_type):
-            return decoding.blob_reference(function, trigger, message.blob)
+            return decoding.blob_reference(function, trigger.connection, message.container, message.blob)
         download = await blob.download_blob()
-        return decoding.blob_content(function, trigger, await download.readall(), properties, blob.url)
+        return decoding.blob_content(function, trigger, await download.readall(), properties, url=blob.url)

@@ -13,7 +13,7 @@ from typing import Any
 
 from azure.functions import meta
 from azure.storage.blob import BlobProperties
-from azurefunctions.extensions import base as sdk_types  # type: ignore[import-untyped]  # it ships no types
+from azurefunctions.extensions import base as sdk_types
 
 from localcloud.functions_host.triggers import BlobTrigger, Function, HttpTrigger, QueueTrigger, TimerTrigger, Trigger
 
@@ -59,15 +59,17 @@ def is_sdk_type(annotation: object) -> bool:
     return annotation is not None and bool(sdk_types.get_binding_registry().check_supported_type(annotation))
 
 
-def blob_reference(function: Function, trigger: BlobTrigger, blob: str) -> object:
+def blob_reference(function: Function, connection: str, container: str, blob: str) -> object:
     """The SDK client that the function asked for, made by the extension from the reference that the host sends."""
-    content = {"Connection": trigger.connection, "ContainerName": trigger.container, "BlobName": blob}
+    content = {"Connection": connection, "ContainerName": container, "BlobName": blob}
     data = ModelBindingData("1.0", "AzureStorageBlobs", "application/json", json.dumps(content))
     datum = sdk_types.Datum(data, "model_binding_data")
     return _sdk_converter().decode(datum, trigger_metadata={}, pytype=function.parameter_type)
 
 
-def blob_content(function: Function, trigger: BlobTrigger, data: bytes, properties: BlobProperties, uri: str) -> object:
+def blob_content(
+    function: Function, trigger: BlobTrigger, data: bytes, properties: BlobProperties, *, url: str
+) -> object:
     """The whole blob: an ``InputStream``, or ``bytes`` or ``str`` where the function says so."""
     if function.parameter_type is bytes:
         return data
@@ -82,8 +84,8 @@ def blob_content(function: Function, trigger: BlobTrigger, data: bytes, properti
     return _converter(trigger).decode(
         meta.Datum(data, "bytes"),
         trigger_metadata={
-            "BlobTrigger": meta.Datum(f"{trigger.container}/{properties.name}", "string"),
-            "Uri": meta.Datum(uri, "string"),
+            "BlobTrigger": meta.Datum(f"{properties.container}/{properties.name}", "string"),
+            "Uri": meta.Datum(url, "string"),
             "Properties": meta.Datum(json.dumps(described), "json"),
             "Metadata": meta.Datum(json.dumps(properties.metadata or {}), "json"),
         },

@@ -40,7 +40,11 @@ def load(app: Path, settings: Mapping[str, str], allowed: frozenset[str] | None)
         AppError: it cannot be imported, or it declares what cannot run; the import's own error is the cause.
         SettingError: a binding names a setting that is missing.
     """
-    functions = [_function(declared, settings) for declared in _import(app).get_functions()]
+    try:
+        declared = _import(app).get_functions()
+    except ValueError as error:
+        raise AppError(f"{app / 'function_app.py'} declares what cannot be: {error}") from error
+    functions = [_function(function, settings) for function in declared]
     routing.check([f for f in functions if isinstance(f.trigger, HttpTrigger)])
     return [
         function

@@ -50,8 +50,8 @@ class Timer:
         past_due = self._is_past_due(status, now)
         if past_due or self._trigger.run_on_startup:
             status = await self._run(status, past_due=past_due)
-        elif not status:
-            status = await self._save(_NEVER, self._schedule.after(now), now)
+        elif not status or self._has_changed(status):
+            status = await self._save(status.get("Last", _NEVER), self._schedule.after(now), now)
         while True:
             due = self._schedule.after(datetime.now(UTC))
             await _until(due)
@@ -62,13 +62,11 @@ class Timer:
         await self._worker.invoke(self._function, decoding.timer_request(self._trigger, False, await self._load()))
 
     def _is_past_due(self, status: Mapping[str, str], now: datetime) -> bool:
-        if not status:
-            return False
-        last = status["Last"] if status["Last"] != _NEVER else status["LastUpdated"]
-        planned = datetime.fromisoformat(status["Next"])
-        if self._schedule.after(datetime.fromisoformat(last)) != planned:
-            return False  # the schedule has changed since
-        return now > planned
+        return bool(status) and not self._has_changed(status) and now > datetime.fromisoformat(status["Next"])
+
+    def _has_changed(self, status: Mapping[str, str]) -> bool:
+        """Whether another schedule than this one planned the next run."""
+        return self._schedule.after(datetime.fromisoformat(status["LastUpdated"])).isoformat() != status["Next"]
 
     async def _run(self, status: Mapping[str, str], *, past_due: bool) -> Mapping[str, str]:
         started = datetime.now(UTC)
@@ -77,7 +75,8 @@ class Timer:
             await self._worker.invoke(self._function, request, about=" (past due)" if past_due else "")
         except InvocationError:
             logger.debug("The timer %s goes on after a failure.", self._function.name)
-        return await self._save(started.isoformat(), self._schedule.after(datetime.now(UTC)), started)
+        ended = datetime.now(UTC)
+        return await self._save(started.isoformat(), self._schedule.after(ended), ended)
 
     async def _load(self) -> Mapping[str, str]:
         if self._status is None:
