@@ -103,7 +103,9 @@ class ScheduleSettings(_Group):
 class Settings(BaseSettings):
     """All settings, read from the environment once per process."""
 
-    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", env_nested_delimiter="__", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="SLIPWAY_", env_nested_delimiter="__", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     cluster: ClusterSettings = ClusterSettings()
     serving: ServingSettings = ServingSettings()
