@@ -28,6 +28,8 @@ _LOGGER = logging.getLogger(__name__)
 _VERIFIED = object()
 _LARGEST_OUTCOME = 64 * MIB
 _LOG_TAIL = 4096
+_OUT_OF_MEMORY = ("bad_alloc", "annot allocate", "pthread_create() failed")
+"""How C++ code says that the address space is used up, before it aborts."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def _abnormal_end(ended: Ended, limits: Limits, log: str) -> ExportError:
                 code="out_of_cpu_time",
                 permanent=True,
             )
-        case signal.SIGABRT | signal.SIGSEGV | signal.SIGBUS if "bad_alloc" in log or "annot allocate" in log:
+        case signal.SIGABRT | signal.SIGSEGV | signal.SIGBUS if any(sign in log for sign in _OUT_OF_MEMORY):
             return _out_of_memory("The conversion needs more memory than it may have.", permanent=True)
         case signal.SIGKILL:
             return _out_of_memory(

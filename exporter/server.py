@@ -158,12 +158,10 @@ def _convert(job: Job, messages: int) -> None:
     except ExportError as error:
         traceback.print_exc()
         outcome = Failed.of(error).model_dump_json()
-    except (MemoryError, run.OUT_OF_MEMORY):
-        traceback.print_exc()
-        outcome = Failed.of(_out_of_memory(stage)).model_dump_json()
     except Exception as error:  # noqa: BLE001  (whatever a stranger's model makes Keras raise is said to the caller)
         traceback.print_exc()
-        outcome = Failed.of(_unexpected(error, stage, job)).model_dump_json()
+        failure = _out_of_memory(stage) if run.is_out_of_memory(error) else _unexpected(error, stage, job)
+        outcome = Failed.of(failure).model_dump_json()
     sys.stderr.flush()
     (Path(job.directory) / OUTCOME).write_text(outcome, encoding="utf-8")
 

@@ -77,7 +77,7 @@ def classifier(
     """
     spec, classes = _image_input(face, outputs)
     height, width, channels = spec.shape[1:]
-    if len(labels) != classes and (classes, len(labels)) != (1, 2):
+    if len(labels) != max(classes, 2):
         wanted = "two labels (one unit tells two classes apart)" if classes == 1 else f"{classes} labels"
         raise _bad(f"There are {len(labels)} labels, and the model's output needs {wanted}.", code="label_count")
     given = options.image or ImageOptions()

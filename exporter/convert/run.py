@@ -18,7 +18,7 @@ from exporter.errors import Stage
 from exporter.formats import SourceFormat
 from exporter.job import SERVABLE, Converted, Job
 
-OUT_OF_MEMORY: type[Exception] = tf.errors.ResourceExhaustedError
+_ONEDNN_WITHOUT_MEMORY = ("could not create a memory object", "could not create a primitive")
 
 
 class Clock:
@@ -38,6 +38,13 @@ class Clock:
         self._current = None if stage is None else (stage, now)
         if stage is not None:
             self._entered(stage)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory was what an error of Python, TensorFlow or oneDNN lacked."""
+    return isinstance(error, MemoryError | tf.errors.ResourceExhaustedError) or (
+        isinstance(error, tf.errors.AbortedError) and any(sign in str(error) for sign in _ONEDNN_WITHOUT_MEMORY)
+    )
 
 
 def convert(job: Job, entered: Callable[[Stage], None]) -> Converted:
