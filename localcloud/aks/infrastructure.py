@@ -9,7 +9,6 @@ from typing import Protocol
 
 import aiohttp
 
-from localcloud.aks.load_balancer import LoadBalancerController
 from localcloud.aks.machines import nodes
 from localcloud.aks.service_addresses import ServiceAddresses
 from localcloud.aks.service_proxy import ServiceProxy
@@ -67,7 +66,7 @@ class LocalInfrastructure:
         self._folder = folder
         self._api: RunningApi | None = None
         self._client: KubernetesClient | None = None
-        self._services: list[asyncio.Task[None]] = []
+        self._proxy: asyncio.Task[None] | None = None
         self._agents: dict[str, NodeAgent] = {}
         self._resuming = True
         shutil.rmtree(folder, ignore_errors=True)  # of pods that an earlier process ran
@@ -110,20 +109,15 @@ class LocalInfrastructure:
         if self._client is None or self._api is None:
             self._api = await self._start_api()
             self._client = KubernetesClient(self._api.url, self._token, user_agent="kubelet")
-            cloud = LoadBalancerController(self._client, self._service_addresses)
-            self._services = [
-                asyncio.create_task(ServiceProxy(self._client).run(), name="service proxy"),
-                asyncio.create_task(cloud.run(), name="load balancers"),
-            ]
-            for task in self._services:
-                task.add_done_callback(_ended)
+            proxy = ServiceProxy(self._client, self._service_addresses)
+            self._proxy = asyncio.create_task(proxy.run(), name="service proxy")
+            self._proxy.add_done_callback(_ended)
         return self._client
 
     async def _down(self) -> None:
-        for task in self._services:
-            task.cancel()
-        await asyncio.gather(*self._services, return_exceptions=True)
-        self._services = []
+        if self._proxy is not None:
+            self._proxy.cancel()
+            await asyncio.gather(self._proxy, return_exceptions=True)
         if self._client is not None:
             await self._client.close()
         if self._api is not None:

@@ -7,8 +7,9 @@ import asyncio
 import logging
 import random
 
+from localcloud.aks.service_addresses import ServiceAddresses
 from localcloud.aks.service_routes import Endpoint, routes
-from localcloud.kubelet import Informer, KubernetesClient
+from localcloud.kubelet import Informer, KubernetesClient, Object
 from localcloud.kubelet.tcp import forward
 
 _log = logging.getLogger(__name__)
@@ -16,11 +17,12 @@ _RETRY_SECONDS = 1.0
 
 
 class ServiceProxy:
-    """Follows Services and EndpointSlices; `run` until cancelled."""
+    """Follows Services and EndpointSlices; `run` until cancelled. Tells ``addresses`` which Services there are."""
 
-    def __init__(self, client: KubernetesClient) -> None:
+    def __init__(self, client: KubernetesClient, addresses: ServiceAddresses) -> None:
         self._changed = asyncio.Event()
-        self._services = Informer(client, "/api/v1/services", lambda _kind, _object: self._changed.set())
+        self._addresses = addresses
+        self._services = Informer(client, "/api/v1/services", self._service_changed)
         self._slices = Informer(
             client, "/apis/discovery.k8s.io/v1/endpointslices", lambda _kind, _object: self._changed.set()
         )
@@ -42,7 +44,16 @@ class ServiceProxy:
                 task.cancel()
             await asyncio.gather(*self._connections, return_exceptions=True)
 
+    def _service_changed(self, kind: str, service: Object) -> None:
+        if kind == "DELETED":
+            self._addresses.gone(service)
+        else:
+            self._addresses.seen(service)
+        self._changed.set()
+
     async def _reconcile(self) -> None:
+        await self._services.synced.wait()
+        self._addresses.all_seen()
         while True:
             await self._changed.wait()
             self._changed.clear()

@@ -29,15 +29,10 @@ def routes(services: Iterable[Object], slices: Iterable[Object]) -> dict[Endpoin
 
 def addresses(service: Object) -> list[str]:
     """The addresses a Service answers on: its cluster address and its load balancer's."""
-    own, balancer = service["spec"].get("clusterIP"), ingress_address(service)
-    return [address for address in (own, balancer) if address and address != "None"]
-
-
-def ingress_address(service: Object) -> str | None:
-    """The address of a Service's load balancer, once it has one."""
-    listed = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or [{}]
-    address = listed[0].get("ip")
-    return None if address is None else str(address)
+    own = service["spec"].get("clusterIP")
+    balancer = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    found = [own, *(each.get("ip") for each in balancer)]
+    return [address for address in found if address and address != "None"]
 
 
 def _targets(slices: list[Object], port_name: str) -> list[Endpoint]:

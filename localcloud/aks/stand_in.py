@@ -57,7 +57,7 @@ class AksStandIn:
                 host=_HOST,
                 port=kubernetes_port,
                 token=kept.kubernetes_token,
-                allocate_service_address=service_addresses.cluster_address,
+                allocate=service_addresses.allocate,
             )
 
         infrastructure = LocalInfrastructure(

@@ -78,21 +78,28 @@ def service(**spec: Any) -> Any:
     return {"metadata": {"namespace": "n", "name": "s"}, "spec": {"clusterIP": "127.1.1.128", "ports": ports, **spec}}
 
 
-def test_a_service_keeps_its_addresses_until_it_goes(tmp_path: Path) -> None:
-    pool = AddressPool(["a", "b", "c"])
+def test_a_service_keeps_its_address_until_it_goes(tmp_path: Path) -> None:
+    pool = AddressPool(["a", "b"])
     addresses = ServiceAddresses(pool, tmp_path / "addresses.json")
-    assert [addresses.cluster_address(service()), addresses.cluster_address(service())] == ["a", "a"]
-    assert addresses.balancer_address(service()) == "b"
+    assert [addresses.allocate(service()), addresses.allocate(service())] == ["a", "a"]
     addresses.gone(service())
-    assert [pool.allocate(), pool.allocate(), pool.allocate()] == ["c", "a", "b"]
+    assert [pool.allocate(), pool.allocate()] == ["b", "a"]
+
+
+def test_a_service_of_an_earlier_range_keeps_the_address_it_has(tmp_path: Path) -> None:
+    pool = AddressPool(["a"])
+    addresses = ServiceAddresses(pool, tmp_path / "addresses.json")
+    addresses.seen(service(clusterIP="10.0.0.1"))
+    addresses.gone(service(clusterIP="10.0.0.1"))
+    assert pool.allocate() == "a"
 
 
 def test_addresses_are_kept_across_a_restart_for_services_that_are_still_there(tmp_path: Path) -> None:
     file = tmp_path / "addresses.json"
     before = ServiceAddresses(AddressPool(["a", "b"]), file)
-    before.cluster_address(service())
+    before.allocate(service())
     other = service() | {"metadata": {"namespace": "n", "name": "other"}}
-    before.cluster_address(other)
+    before.allocate(other)
     pool = AddressPool(["a", "b"])
     after = ServiceAddresses(pool, file)
     after.seen(service(clusterIP="a"))
