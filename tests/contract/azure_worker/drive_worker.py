@@ -38,11 +38,11 @@ class StatusResult(Message):
     Success = 1
 
 
-PROTOS = SimpleNamespace(
-    BindingInfo=BindingInfo,
-    StatusResult=StatusResult,
-    **dict.fromkeys(("FunctionLoadResponse", "FunctionMetadataResponse", "InvocationResponse", "ParameterBinding", "RpcException", "RpcFunctionMetadata", "RpcHttp", "RpcRetryOptions", "TypedData", "WorkerInitResponse", "WorkerMetadata"), Message),
+PLAIN = (
+    "FunctionLoadResponse", "FunctionMetadataResponse", "InvocationResponse", "ParameterBinding", "RpcException",
+    "RpcFunctionMetadata", "RpcHttp", "RpcRetryOptions", "TypedData", "WorkerInitResponse", "WorkerMetadata",
 )  # fmt: skip
+PROTOS = SimpleNamespace(BindingInfo=BindingInfo, StatusResult=StatusResult, **dict.fromkeys(PLAIN, Message))
 
 
 def request(kind: str, **fields: Any) -> SimpleNamespace:
