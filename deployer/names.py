@@ -44,6 +44,8 @@ class Sidecar:
     blob: str
 
 
+OPTIONS_ANNOTATION = "slipway/serve-options"  # on a Deployment: the options that it was rendered for
+
 Part = ModelFile | DirectoryPart | Sidecar
 
 

@@ -53,6 +53,11 @@ class ServeOptions(_Strict):
     rollout: Strategy = "auto"
     idle: IdleOptions = IdleOptions()
 
+    @property
+    def rendered(self) -> str:
+        """Those that shape a version's objects, as JSON: where they differ, the objects must be applied anew."""
+        return self.model_dump_json(include={"gpus", "replicas"})
+
 
 class ModelOptions(_Strict):
     """All of ``NAME.yaml``: what the exporter needs, and what serving needs."""

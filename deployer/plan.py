@@ -172,9 +172,10 @@ def _keep_serving(
     record: ModelRecord, target: VersionRecord, rollout: RolloutView, policy: RolloutPolicy, now: datetime
 ) -> Step:
     work = rollout.workloads.get(target.version)
-    if work is None or work.replicas == 0:
+    if work is None or _outdated(work, target):
         return Apply(target.version, target.serve.replicas.min)
-    if record.rollout is not None and record.rollout.displaced and not work.complete:
+    limit = policy.pods_limit
+    if not work.complete and record.rollout is not None and _waited(record, {"AwaitPods"}, now) <= limit:
         return AwaitPods(f"v{target.version} is coming back")
     if rollout.selected != target.version and record.route is not None:
         return Switch(target.version, record.route.address)
@@ -197,7 +198,7 @@ def _bring_up(
     if stale:
         return Retire(stale, due=now)
     work = rollout.workloads.get(target.version)
-    if work is None or work.replicas == 0:
+    if work is None or _outdated(work, target):
         return _make_room(target, rollout.workloads.get(route) if route else None, cluster) or Apply(
             target.version, target.serve.replicas.min
         )
@@ -224,6 +225,11 @@ def _bring_up(
     if work.complete:
         return AwaitPods("the Service has no address yet")
     return AwaitPods(in_words(work.failure)[0] if work.failure else f"v{target.version} is starting")
+
+
+def _outdated(work: Workload, target: VersionRecord) -> bool:
+    """Whether a version's objects are scaled to 0, or rendered for other options than it has now."""
+    return work.replicas == 0 or work.options != target.serve.rendered
 
 
 def _make_room(target: VersionRecord, old: Workload | None, cluster: ClusterView) -> Step | None:

@@ -74,7 +74,7 @@ class UploadStore(Protocol):
         """
 
     def tag(self, blob: str, tags: Mapping[str, str]) -> None:
-        """Sets index tags on the blob, or takes those with an empty value away, keeping all others; a blob that is gone is left so."""
+        """Sets index tags, or takes those with an empty value away, keeping all others; a blob that is gone is left so."""
 
 
 class ServableStore(Protocol):
@@ -162,12 +162,16 @@ class PodFailure:
 
 @dataclass(frozen=True)
 class Workload:
-    """One version's Deployment. ``complete``: the rollout of its newest generation is (facts: not merely Available)."""
+    """One version's Deployment.
+
+    ``complete``: the newest generation is rolled out, not merely available. ``options``: those it was rendered for, as JSON.
+    """
 
     version: int
     replicas: int
     complete: bool
     pods: int
+    options: str
     failure: PodFailure | None = None
     address: str | None = None
 

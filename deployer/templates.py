@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from deployer.names import stable_service, version_object
+from deployer.names import OPTIONS_ANNOTATION, stable_service, version_object
 from deployer.record import VersionRecord
 from deployer.settings import ServingSettings
 
@@ -46,6 +46,7 @@ class Templates:
                 case "PodDisruptionBudget":
                     manifest["spec"]["selector"]["matchLabels"] = labels
                 case "Deployment":
+                    manifest["metadata"]["annotations"] = {OPTIONS_ANNOTATION: version.serve.rendered}
                     self._fill_deployment(manifest["spec"], name, labels, version, replicas)
         wanted = version.serve.replicas
         if wanted.max > wanted.min:

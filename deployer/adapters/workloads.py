@@ -11,7 +11,7 @@ from urllib3.exceptions import HTTPError
 
 from deployer.adapters.kubernetes_client import connect
 from deployer.errors import CloudRefused, ClusterUnreachable
-from deployer.names import stable_service, version_object
+from deployer.names import OPTIONS_ANNOTATION, stable_service, version_object
 from deployer.ports import ClusterAccess, Nodes, PodFailure, Workload
 
 NAMESPACE = "slipway"
@@ -191,6 +191,7 @@ def _workload(
     failures = [failure for pod in mine if (failure := _failure(pod)) is not None]
     return Workload(
         version=_number(label) or 0, replicas=wanted, complete=complete, pods=len(mine),
+        options=metadata.get("annotations", {}).get(OPTIONS_ANNOTATION, ""),
         failure=max(failures, key=lambda failure: failure.fatal, default=None),
         address=_address(services.get(metadata["name"])),
     )  # fmt: skip
