@@ -61,7 +61,6 @@ class Client:
         body: bytes | None = None,
         *,
         key: str | None = "",
-        timeout: float = 60,
         **headers: str,
     ) -> Answer:
         """An HTTP request; ``key`` None sends none, "" the function key."""
@@ -70,7 +69,7 @@ class Client:
             given["x-functions-key"] = key or str(self._endpoints.function_key)
         url = f"{self._endpoints.functions_url}{path}"
         request = urllib.request.Request(url, data=body, headers=given, method=method)  # noqa: S310  (our own address)
-        return await asyncio.to_thread(_sent, request, timeout)
+        return await asyncio.to_thread(_sent, request)
 
     async def classify(self, model: str, image: bytes, **headers: str) -> Answer:
         return await self.ask("POST", f"/api/classify/{model}?top=3", image, Content_Type="image/png", **headers)
@@ -109,9 +108,9 @@ class Client:
         return await self.until(lambda: self.model(name), lambda seen: seen["state"] == "failed", f"{name} failed")
 
 
-def _sent(request: urllib.request.Request, timeout: float) -> Answer:
+def _sent(request: urllib.request.Request) -> Answer:
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=DEADLINE_SECONDS) as answer:  # noqa: S310
             return Answer(answer.status, _parsed(answer.read()), answer.headers)
     except urllib.error.HTTPError as error:
         with error:
