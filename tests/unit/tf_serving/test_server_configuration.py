@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from localcloud.tf_serving import config, flags
 from localcloud.tf_serving.errors import ServingError, StartError
@@ -33,6 +34,21 @@ def test_every_flag_of_a_deployment_is_accepted() -> None:
     assert options.flush_filesystem_caches is False
     assert options.rest_api_enable_cors_support is True
     assert options.grpc_channel_arguments == "grpc.max_connection_age_ms=2000"
+
+
+def test_the_products_own_template_is_accepted_as_it_is() -> None:
+    template = Path(__file__).parents[3] / "k8s_templates" / "version.yaml"
+    manifests = {manifest["kind"]: manifest for manifest in yaml.safe_load_all(template.read_text())}
+    container = manifests["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    options = flags.parse(container["args"])
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert {"grpc": options.port, "http": options.rest_api_port} == ports
+    files = {f"/config/{name}": text for name, text in manifests["ConfigMap"]["data"].items()}
+    (model,) = config.parse_models(files[options.model_config_file], source=options.model_config_file)
+    assert (model.name, model.base_path, model.policy) == ("example", "/models/example", Specific(frozenset({1})))
+    page = config.parse_prometheus_path(files[options.monitoring_config_file], source=options.monitoring_config_file)
+    annotations = manifests["Deployment"]["spec"]["template"]["metadata"]["annotations"]
+    assert page == annotations["prometheus.io/path"]
 
 
 def test_defaults_are_those_of_the_real_server() -> None:
