@@ -137,7 +137,8 @@ class Show:
 
     def _step(self, mark: str, what: str, seconds: float | None, detail: str) -> None:
         took = f"{seconds:7.2f} s" if seconds is not None else " " * 9
-        self._print(f"{_MARGIN}{mark} {escape(what):<22} {took}  [dim]{escape(detail)}[/dim]".rstrip())
+        told = f"  [dim]{escape(detail)}[/dim]" if detail else ""
+        self._print(f"{_MARGIN}{mark} {escape(what):<22} {took}{told}")
 
     def _print(self, markup: str) -> None:
         for console in self._consoles:

@@ -67,7 +67,7 @@ def up(
 def push(
     context: typer.Context,
     *,
-    path: Annotated[Path, typer.Argument(help="A model file, or the folder of a SavedModel.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A model file, or the folder of a SavedModel.")],
     name: Annotated[str | None, typer.Option(help="The model's name; else that of the file.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the model until it serves or is refused.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds that --wait waits.", min=0)] = 900,
