@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiohttp
+
 from localcloud import process
 from localcloud.kubelet import commands, environment, tcp
 from localcloud.kubelet.api import KubernetesClient, Object
@@ -25,10 +27,10 @@ from localcloud.kubelet.container_state import (
     restarts,
 )
 from localcloud.kubelet.events import EventRecorder
+from localcloud.kubelet.health import Health
 from localcloud.kubelet.images import Image, ImageRegistry
 from localcloud.kubelet.logs import ContainerLogs
-from localcloud.kubelet.mounts import Mounts
-from localcloud.kubelet.probes import ProbeSpec, Tally, Target, ask
+from localcloud.kubelet.probes import Target
 from localcloud.kubelet.settings import KubeletSettings
 from localcloud.kubelet.volumes import PodVolumes, VolumeError
 
@@ -55,9 +57,7 @@ class PodContext:
 @dataclass(frozen=True)
 class _Started:
     child: asyncio.subprocess.Process
-    image: Image
-    mounts: Mounts
-    target: Target
+    health: Health
     since: datetime
     identifier: str
     forwarders: list[asyncio.Server]
@@ -97,7 +97,7 @@ class Container:
                 continue
             try:
                 started = await self._start(image)
-            except (CommandError, VolumeError) as error:
+            except (CommandError, VolumeError, aiohttp.ClientError, TimeoutError, OSError) as error:
                 await self._not_started(error, crashes)
                 continue
             self._set(Running(started.since, started.identifier), restarted=self.record.last is not None)
@@ -153,7 +153,7 @@ class Container:
         self._event("Failed", "Error: ImagePullBackOff", warning=True)
         await self._pause(delay)
 
-    async def _not_started(self, error: CommandError | VolumeError, back_off: BackOff) -> None:
+    async def _not_started(self, error: Exception, back_off: BackOff) -> None:
         reason = error.reason if isinstance(error, CommandError) else "CreateContainerError"
         self._event("Failed", f"Error: {error}", warning=True)
         self._set(Waiting(reason, str(error)))
@@ -171,26 +171,30 @@ class Container:
             argv, forwards = commands.with_free_ports(argv, image.port_flags, _free_ports(len(image.port_flags)))
         hostname = context.pod["metadata"]["name"]
         variables = environment.of_process(variables, image, mounts, hostname=hostname, address=context.address)
+        forwarders = [await _forwarder(context.address, forward) for forward in forwards]
         self._event("Created", f"Container created: {spec['name']}")
         restart = self.record.restarts + (1 if self.record.last is not None else 0)
         log = self.logs.path(restart)
         child = await process.spawn(argv, log=log, env=variables, cwd=context.folder)
         self._event("Started", f"Container started: {spec['name']}")
         ports = {port["name"]: port["containerPort"] for port in spec.get("ports") or [] if "name" in port}
-        return _Started(
-            child=child,
-            image=image,
-            mounts=mounts,
-            target=Target(context.address, ports, self.logs.path(restart).with_suffix(".hooks"), variables),
-            since=datetime.now(UTC),
-            identifier=f"local://{uuid.uuid4().hex}",
-            forwarders=[await _forwarder(context.address, forward) for forward in forwards],
+        health = Health(
+            spec,
+            self.record,
+            Target(context.address, ports, log.with_suffix(".hooks"), variables),
+            on_host=lambda command: [
+                *commands.program(image, command[0]),
+                *(mounts.on_host(each) for each in command[1:]),
+            ],
+            unhealthy=lambda message: self._event("Unhealthy", message, warning=True),
+            changed=context.changed,
         )
+        return _Started(child, health, datetime.now(UTC), f"local://{uuid.uuid4().hex}", forwarders)
 
     async def _until_end(self, started: _Started) -> Terminated:
         """Waits for the process to end, ending it where a probe or `stop` wants that."""
         exited = asyncio.create_task(started.child.wait())
-        health = asyncio.create_task(self._health(started))
+        health = asyncio.create_task(started.health.watch())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({exited, health, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -234,70 +238,11 @@ class Container:
             case {"sleep": {"seconds": seconds}}:
                 await asyncio.sleep(min(float(seconds), grace))
             case {"exec": _} | {"httpGet": _} | {"tcpSocket": _}:
-                failure = await self._ask(hook, started, grace)
+                failure = await started.health.act(hook, grace)
                 if failure is not None:
                     self._event("FailedPreStopHook", f"PreStopHook failed: {failure}", warning=True)
         spent = time.monotonic() - begun
         await process.stop(started.child, grace_seconds=max(grace - spent, _LEAST_GRACE if hook else 0.0))
-
-    async def _ask(self, action: Object, started: _Started, limit: float) -> str | None:
-        command = None
-        if "exec" in action:
-            try:
-                first, *rest = action["exec"]["command"]
-                command = [*commands.program(started.image, first), *(started.mounts.on_host(each) for each in rest)]
-            except CommandError as error:
-                return str(error)
-        return await ask(action, started.target, command, limit)
-
-    async def _health(self, started: _Started) -> str:
-        """Asks the probes for as long as the container runs; returns what makes it be killed."""
-        startup = ProbeSpec.of(self._spec.get("startupProbe"))
-        if startup is not None:
-            tally = await self._probe(startup, "Startup", started, lambda tally: tally.verdict is not None)
-            if not tally.verdict:
-                return "failed startup probe"
-        self.record.started = True
-        readiness = ProbeSpec.of(self._spec.get("readinessProbe"))
-        liveness = ProbeSpec.of(self._spec.get("livenessProbe"))
-        self.record.ready = readiness is None
-        self._context.changed()
-        asked = []
-        if readiness is not None:
-            asked.append(asyncio.create_task(self._probe(readiness, "Readiness", started, self._readiness)))
-        if liveness is not None:
-            asked.append(
-                asyncio.create_task(self._probe(liveness, "Liveness", started, lambda tally: tally.verdict is False))
-            )
-        try:
-            if asked:
-                await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
-                return "failed liveness probe"
-            await asyncio.Event().wait()  # nothing to ask: as long as it runs
-            raise AssertionError("unreachable")
-        finally:
-            for task in asked:
-                task.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
-
-    def _readiness(self, tally: Tally) -> bool:
-        if tally.verdict is not None and self.record.ready is not tally.verdict:
-            self.record.ready = tally.verdict
-            self._context.changed()
-        return False
-
-    async def _probe(self, spec: ProbeSpec, kind: str, started: _Started, done: Callable[[Tally], bool]) -> Tally:
-        """Asks again and again until ``done`` says that the tally is settled."""
-        await asyncio.sleep(spec.initial_delay)
-        tally = Tally(spec)
-        while True:
-            failure = await self._ask(spec.action, started, spec.timeout)
-            if failure is not None:
-                self._event("Unhealthy", f"{kind} probe failed: {failure}", warning=True)
-            tally = tally.after(failure is None)
-            if done(tally):
-                return tally
-            await asyncio.sleep(spec.period)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -14,6 +14,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+class HttpError(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status}: {text}")
+        self.status = status
+
+
 DEADLINE = 40.0
 QUICK = ("--start-delay", "0.1", "--stop-delay", "0.1", "--scale-up-delay", "0.1", "--scale-down-delay", "0.1",
     "--node-join-delay", "0.1", "--back-off", "0.3")  # fmt: skip
@@ -24,7 +34,7 @@ def until(look: Callable[[], T | None], what: str, seconds: float = DEADLINE) ->
     """Looks again and again until something is seen."""
     deadline = time.monotonic() + seconds
     while True:
-        with contextlib.suppress(urllib.error.URLError, KeyError, IndexError, TypeError, ConnectionError):
+        with contextlib.suppress(HttpError, urllib.error.URLError, KeyError, IndexError, TypeError, ConnectionError):
             if found := look():
                 return found
         assert time.monotonic() < deadline, f"waited in vain until {what}"
@@ -32,12 +42,16 @@ def until(look: Callable[[], T | None], what: str, seconds: float = DEADLINE) ->
 
 
 def fetch(url: str, *, method: str = "GET", body: object = None, headers: Mapping[str, str] | None = None) -> bytes:
-    """One HTTP request; raises urllib's errors."""
+    """One HTTP request; raises `HttpError`, or urllib's errors."""
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     content = {"Content-Type": "application/json"} if body is not None else {}
     request = urllib.request.Request(url, data, {**content, **(headers or {})}, method=method)  # noqa: S310
-    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
-        return bytes(response.read())
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+            return bytes(response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            raise HttpError(error.code, error.read().decode()) from None
 
 
 class Stand:
@@ -116,6 +130,7 @@ class Stand:
     def namespace(self, name: str) -> "Namespace":
         """Creates a namespace to work in."""
         self.api("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        until(lambda: self.api("GET", f"/api/v1/namespaces/{name}/serviceaccounts/default"), "the namespace is ready")
         return Namespace(self, name)
 
     def node_names(self) -> list[str]:
