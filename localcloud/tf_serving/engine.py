@@ -1,7 +1,7 @@
 """The model engine: a SavedModel in a v1 ``Session``, fed and fetched by tensor name, as TensorFlow Serving runs it.
 
 The only module here that imports TensorFlow, which takes a moment: the server does it in a thread, after it listens.
-``import tensorflow`` would run the whole public API, Keras with it, of which nothing is needed to run a graph: four
+``import tensorflow`` would run the whole public API, Keras with it, of which nothing is needed to run a graph: three
 times the start-up time and 130 MB more. So the package is entered without running its ``__init__``, and only the
 session, the loader and their protobuf messages are imported. TensorFlow's version is pinned, and a contract test runs
 this with hash tables and image decoding.
