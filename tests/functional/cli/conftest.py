@@ -1,33 +1,14 @@
 """The command line in this process, against a fake function app and a data folder that tells of it."""
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import fake_slipway
 import pytest
+from command_line import Outcome, Run, write_endpoints
 from fake_slipway import FakeSlipway
 
 from deployer.cli import main
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended and what it printed."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        """What it printed, as JSON."""
-        return json.loads(self.out)
-
-
-Run = Callable[..., Outcome]
 
 
 @pytest.fixture
@@ -60,9 +41,3 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return Outcome(int(ended.value.code or 0), printed.out, printed.err)
 
     return run
-
-
-def write_endpoints(folder: Path, url: str, storage: str = "UseDevelopmentStorage=true") -> None:
-    """The file that a running local cloud keeps."""
-    endpoints = {"functions_url": url, "function_key": fake_slipway.KEY, "storage_connection_string": storage}
-    (folder / "endpoints.json").write_text(json.dumps(endpoints))

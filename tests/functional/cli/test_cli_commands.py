@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run, write_endpoints
+from command_line import Run, write_endpoints
 from fake_slipway import KEY, FakeSlipway, Reply, refusal, waking
 
 PNG = b"\x89PNG\r\n\x1a\n..."

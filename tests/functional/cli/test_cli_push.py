@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
-from conftest import Run, write_endpoints
+from command_line import Run, write_endpoints
 from fake_slipway import FakeSlipway, Reply
 
 from deployer.cli.drop import drop_of
