@@ -31,9 +31,8 @@ def main() -> None:
         exporter.shutdown()
         keras_bytes = sum(path.stat().st_size for path in (folder / "keras").rglob("*") if path.is_file())
         print("export of ResNet50 (random weights), Slipway : keras load_model + export")
-        print(
-            f"  bytes on disk           {servable.manifest.bytes / keras_bytes:5.2f}   ({servable.manifest.bytes:,} : {keras_bytes:,})"
-        )
+        ours = servable.manifest.bytes
+        print(f"  bytes on disk           {ours / keras_bytes:5.2f}   ({ours:,} : {keras_bytes:,})")
         print(f"  time, first conversion  {cold / keras_seconds:5.2f}   ({cold:.1f} s : {keras_seconds:.1f} s)")
         print(f"  time, warm conversion   {warm / keras_seconds:5.2f}   ({warm:.1f} s : {keras_seconds:.1f} s)")
     finally:
