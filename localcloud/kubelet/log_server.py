@@ -50,6 +50,7 @@ class LogServer:
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await response.prepare(request)
         async for chunk in follow(path, lines, lambda: container.running and container.record.restarts == run):
-            await response.write(chunk)
+            if chunk:
+                await response.write(chunk)
         await response.write_eof()
         return response

@@ -1,8 +1,10 @@
 """Container logs: kept one file a run, read by tail, followed while the container runs."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import BinaryIO
 
 _POLL_SECONDS = 0.1
 _MESSAGE_BYTES = 2048
@@ -33,29 +35,26 @@ def tail(path: Path, lines: int | None) -> bytes:
 
 
 async def follow(path: Path, lines: int | None, running: Callable[[], bool]) -> AsyncIterator[bytes]:
-    """The last ``lines`` lines and then what is added, until ``running`` says no and all is read."""
-    position, chunk = _from(path, 0)
-    while True:
-        if position and lines is not None:
-            chunk = b"".join(chunk.splitlines(keepends=True)[-lines:]) if lines else b""
-            lines = None
-        if chunk:
-            yield chunk
-        last_look = not running()
-        position, chunk = _from(path, position)
-        if last_look:
-            if chunk:
-                yield chunk
-            return
-        if not chunk:
+    """The last ``lines`` lines and then what is added, until ``running`` says no and all is read.
+
+    The file may be removed meanwhile: what it had is read all the same.
+    """
+    with contextlib.ExitStack() as opened:
+        while (file := _opened(path)) is None:
+            if not running():
+                return
             await asyncio.sleep(_POLL_SECONDS)
+        opened.enter_context(file)
+        first = file.read()
+        yield first if lines is None else b"".join(first.splitlines(keepends=True)[-lines:] if lines else [])
+        last_look = False
+        while not last_look:
+            last_look = not running()
+            if chunk := file.read():
+                yield chunk
+            elif not last_look:
+                await asyncio.sleep(_POLL_SECONDS)
 
 
-def _from(path: Path, position: int) -> tuple[int, bytes]:
-    """What a file holds from ``position`` on, and where that ends."""
-    if not path.exists():
-        return position, b""
-    with path.open("rb") as file:
-        file.seek(position)
-        content = file.read()
-        return file.tell(), content
+def _opened(path: Path) -> BinaryIO | None:
+    return path.open("rb") if path.exists() else None

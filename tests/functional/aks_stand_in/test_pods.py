@@ -124,10 +124,10 @@ def _refused(url: str) -> bool:
 def test_a_container_that_fails_its_liveness_probe_is_restarted(space: Namespace, tmp_path: Path) -> None:
     healthy = tmp_path / "healthy"
     healthy.touch()
-    space.pod("live", "--port=8501", f"--healthy-while={healthy}", livenessProbe=probe())
+    space.pod("live", "--port=8501", f"--healthy-while={healthy}", livenessProbe=probe(failureThreshold=2))
     until(lambda: space.status("live")["state"]["running"], "it runs")
     healthy.unlink()
-    until(lambda: space.status("live")["restartCount"] == 1, "it was restarted")
+    until(lambda: space.status("live")["restartCount"] >= 1, "it was restarted")
     assert "failed liveness probe, will be restarted" in space.events("live")["Killing"]
     healthy.touch()
     until(lambda: space.status("live")["ready"], "it is well again")
@@ -279,7 +279,7 @@ def test_a_pod_that_does_not_listen_is_killed_after_its_grace(space: Namespace) 
 
 
 def test_a_prestop_hook_comes_before_the_signal(space: Namespace) -> None:
-    hook = {"preStop": {"exec": {"command": ["sh", "-c", "echo done > /scratch/hook"]}}}
+    hook = {"preStop": {"exec": {"command": ["sh", "-c", "echo done > /scratch/hook; sleep 2"]}}}
     mounts = [{"name": "s", "mountPath": "/scratch"}]
     volumes = {"volumes": [{"name": "s", "emptyDir": {}}]}
     space.pod("hooked", "--end-after=/scratch/hook", spec=volumes, volumeMounts=mounts, lifecycle=hook)
