@@ -29,11 +29,13 @@ bench: setup  ## the benchmarks, as ratios in one run
 
 setup: $(VENV)/.installed node_modules/.installed  ## what the others need; done once
 
-lock: setup  ## pin the dependencies of pyproject.toml anew
-	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-		pyproject.toml -o requirements.txt
-	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-		-c requirements.txt --group dev pyproject.toml -o requirements-dev.txt
+LOCK := $(BIN)/uv pip compile --quiet --universal --upgrade --no-header --no-annotate --no-emit-index-url
+WORKER := tests/contract/azure_worker/requirements
+
+lock: setup  ## pin the dependencies anew
+	$(LOCK) --python-version 3.11 pyproject.toml -o requirements.txt
+	$(LOCK) --python-version 3.11 -c requirements.txt --group dev pyproject.toml -o requirements-dev.txt
+	$(LOCK) --python-version 3.13 -c requirements.txt $(WORKER).in -o $(WORKER).txt
 
 clean:  ## remove what was installed and built; the local cloud's data in .slipway stays
 	rm -rf $(VENV) .venv-worker node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
