@@ -112,6 +112,8 @@ def _refused(failed: Document, model: Document) -> Refused:
 def _doing(upload: Document, rollout: Document | None) -> str:
     if upload.get("version") is not None and rollout is not None:
         return f"v{rollout['version']}: {rollout['message'] or rollout['step']}"
+    if upload["state"] == "published":
+        return "published, waiting for its rollout"
     return str(upload["state"]) + (f": {upload['reason']}" if upload.get("reason") else "")
 
 

@@ -55,7 +55,7 @@ def _follow(
     name: str, etag: str, before: Before, api: Api, progress: PushProgress, *, timeout_seconds: float
 ) -> dict[str, Any]:
     deadline = time.monotonic() + timeout_seconds
-    shown: list[Mapping[str, Any]] = []
+    shown: set[tuple[str, str]] = set()
     lost = 0
     while True:
         try:
@@ -67,15 +67,16 @@ def _follow(
                 raise
             time.sleep(_LOOK_SECONDS)
             continue
-        fresh = list(new_stages(model, before))
-        for ended in fresh[len(shown) :]:
-            progress.stage(ended)
-        shown = fresh
+        stages = list(new_stages(model, before))
+        for ended in stages:
+            if (key := (ended["stage"], ended["started"])) not in shown:
+                shown.add(key)
+                progress.stage(ended)
         match fate_of(model, etag, before):
             case Serving(version, known):
-                return {"state": "serving", "version": version, "known": known, "stages": shown}
+                return {"state": "serving", "version": version, "known": known, "stages": stages}
             case Asleep(version):
-                return {"state": "asleep", "version": version, "known": False, "stages": shown}
+                return {"state": "asleep", "version": version, "known": False, "stages": stages}
             case Refused(stage, reason, hint, serving):
                 goes_on = f" v{serving} goes on serving." if serving is not None else ""
                 raise Failed(
