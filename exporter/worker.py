@@ -17,7 +17,6 @@ import atexit
 import contextlib
 import os
 import selectors
-import signal
 import subprocess
 import sys
 import threading
@@ -98,6 +97,9 @@ class _Server:
             env=environment(),
             start_new_session=True,
         )
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("Popen made no pipes")  # it always does when asked to; this is for the type checker
+        self._jobs, self._messages = self._process.stdin, self._process.stdout
         self._buffer = b""
         self.began = False
 
@@ -114,12 +116,11 @@ class _Server:
                 raise _unavailable(f"The converting process began with '{message.event}'.", code="broken_worker")
 
     def run(self, job: Job, on_stage: Callable[[Stage], None]) -> Ended:
-        assert self._process.stdin is not None  # noqa: S101  (opened by __init__; for the type checker)
         deadline = time.monotonic() + job.limits.wall_seconds + _REPORT_SECONDS
         self.began = False
         try:
-            self._process.stdin.write(job.model_dump_json().encode() + b"\n")
-            self._process.stdin.flush()
+            self._jobs.write(job.model_dump_json().encode() + b"\n")
+            self._jobs.flush()
         except OSError as error:
             raise _unavailable("The converting process went away.") from error
         while True:
@@ -134,16 +135,14 @@ class _Server:
                     raise _unavailable(f"The converting process said '{message.event}' in the midst of a conversion.")
 
     def close(self) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None  # noqa: S101  (opened by __init__; for the type checker)
-            with contextlib.suppress(OSError):  # it may have closed its end first
-                pipe.close()
+        with contextlib.suppress(OSError):  # it may have closed its end first
+            self._jobs.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
             self._process.wait(timeout=5)
+        self._messages.close()  # last, so that another thread that reads from it has seen its end
 
     def _next_message(self, deadline: float) -> Ready | Broken | Entered | Ended:
         line = self._next_line(deadline)
@@ -153,8 +152,7 @@ class _Server:
             raise _unavailable(f"The converting process said what is no message: {line[:100]!r}.") from error
 
     def _next_line(self, deadline: float) -> bytes:
-        assert self._process.stdout is not None  # noqa: S101  (opened by __init__; for the type checker)
-        descriptor = self._process.stdout.fileno()
+        descriptor = self._messages.fileno()
         with selectors.DefaultSelector() as selector:
             selector.register(descriptor, selectors.EVENT_READ)
             while b"\n" not in self._buffer:

@@ -1,5 +1,6 @@
 """What goes wrong in the converting process stays there: classified, cleaned up, and without effect on the next."""
 
+import contextlib
 import json
 import os
 import signal
@@ -24,8 +25,10 @@ from exporter import (
     NotAModel,
     OutOfMemory,
     ScanRefused,
+    ScanReport,
     Stage,
     TimedOut,
+    WorkerUnavailable,
     export,
     scan,
     shutdown,
@@ -128,18 +131,22 @@ def test_a_conversion_that_takes_too_long_is_ended_and_may_be_tried_again(source
     assert not ended.value.permanent
 
 
-def test_a_conversion_that_needs_too_much_memory_is_ended_for_good(tmp_path: Path, destination: Path) -> None:
-    """One layer of two gigabytes, which a file of a few hundred bytes asks for."""
+def with_layer_of(megabytes: int, path: Path) -> ScanReport:
+    """A file of a few hundred bytes that asks for one layer of so many megabytes, which takes a while to make."""
     layers = [
-        {"class_name": "InputLayer", "config": {"batch_shape": [None, 20_000]}, "module": "keras.layers"},
-        {"class_name": "Dense", "config": {"units": 25_000}, "module": "keras.layers"},
+        {"class_name": "InputLayer", "config": {"batch_shape": [None, megabytes]}, "module": "keras.layers"},
+        {"class_name": "Dense", "config": {"units": (1 << 20) // 4}, "module": "keras.layers"},
     ]
-    config = {"class_name": "Sequential", "config": {"layers": layers}, "module": "keras"}
-    with zipfile.ZipFile(tmp_path / "huge.keras", "w") as archive:
+    config = {"class_name": "Sequential", "config": {"name": "large", "layers": layers}, "module": "keras"}
+    with zipfile.ZipFile(path / "large.keras", "w") as archive:
         archive.writestr("config.json", json.dumps(config))
         archive.writestr("model.weights.h5", b"")
+    return scan(path / "large.keras", ExportOptions())
+
+
+def test_a_conversion_that_needs_too_much_memory_is_ended_for_good(tmp_path: Path, destination: Path) -> None:
     with pytest.raises(OutOfMemory) as ended:
-        export(scan(tmp_path / "huge.keras", ExportOptions()), destination, limits=Limits(memory_bytes=1 << 30))
+        export(with_layer_of(2000, tmp_path), destination, limits=Limits(memory_bytes=1 << 30))
     assert (ended.value.permanent, ended.value.stage) == (True, Stage.LOAD)
 
 
@@ -152,16 +159,47 @@ def test_a_servable_larger_than_a_file_may_be_is_not_written(sources: Path, dest
 def test_a_conversion_killed_from_outside_is_classified_and_the_next_one_works(
     sources: Path, destination: Path, tmp_path: Path
 ) -> None:
-    report = scan(sources / "two.keras", ExportOptions())
-
     def kill(stage: Stage) -> None:
         if stage is Stage.LOAD:
             os.kill(children(server_of(os.getpid()))[0], signal.SIGKILL)
 
     with pytest.raises(OutOfMemory, match="killed from outside") as ended:
-        export(report, destination, on_stage=kill)
+        export(with_layer_of(400, tmp_path), destination, on_stage=kill)
     assert not ended.value.permanent
-    assert export(report, tmp_path / "next").directory.is_dir()
+    assert export(scan(sources / "two.keras", ExportOptions()), tmp_path / "next").directory.is_dir()
+
+
+@LINUX
+def test_a_server_that_went_away_between_two_conversions_is_replaced(sources: Path, tmp_path: Path) -> None:
+    report = scan(sources / "two.keras", ExportOptions())
+    export(report, tmp_path / "1")
+    server = server_of(os.getpid())
+    os.kill(server, signal.SIGKILL)
+    assert export(report, tmp_path / "2").directory.is_dir()
+    assert server_of(os.getpid()) != server
+
+
+def test_a_conversion_whose_turn_does_not_come_may_be_tried_again(
+    sources: Path, tmp_path: Path, destination: Path
+) -> None:
+    report = scan(sources / "two.keras", ExportOptions())
+    entered, may_go_on = threading.Event(), threading.Event()
+
+    def hold(stage: Stage) -> None:
+        entered.set()
+        assert may_go_on.wait(60)
+
+    first = threading.Thread(target=export, args=(report, tmp_path / "first"), kwargs={"on_stage": hold})
+    first.start()
+    try:
+        assert entered.wait(60)
+        with pytest.raises(WorkerUnavailable) as busy:
+            export(report, destination, limits=Limits(turn_seconds=0.1))
+    finally:
+        may_go_on.set()
+        first.join(timeout=60)
+    assert (busy.value.code, busy.value.permanent) == ("busy", False)
+    assert (tmp_path / "first" / "saved_model.pb").exists()
 
 
 @LINUX
@@ -190,7 +228,9 @@ def test_the_process_has_none_of_the_callers_variables(
 
     def look(stage: Stage) -> None:
         server = server_of(os.getpid())
-        seen.extend(Path(f"/proc/{pid}/environ").read_bytes() for pid in [server, *children(server)])
+        for pid in [server, *children(server)]:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the conversion may have ended meanwhile
+                seen.append(Path(f"/proc/{pid}/environ").read_bytes())
 
     export(scan(sources / "two.keras", ExportOptions()), tmp_path / "1", on_stage=look)
     assert len(seen) >= 2
@@ -198,7 +238,7 @@ def test_the_process_has_none_of_the_callers_variables(
 
 
 @LINUX
-def test_a_caller_that_fails_meanwhile_leaves_no_conversion_running(sources: Path, destination: Path) -> None:
+def test_a_caller_that_fails_meanwhile_leaves_no_conversion_running(tmp_path: Path, destination: Path) -> None:
     seen: list[int] = []
 
     def fail(stage: Stage) -> None:
@@ -207,7 +247,7 @@ def test_a_caller_that_fails_meanwhile_leaves_no_conversion_running(sources: Pat
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export(scan(sources / "two.keras", ExportOptions()), destination, on_stage=fail)
+        export(with_layer_of(400, tmp_path), destination, on_stage=fail)
     assert len(seen) == 2
     await_true(lambda: all(map(gone, seen)))
 
