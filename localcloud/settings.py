@@ -4,9 +4,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# A developer's own sign-in must not reach the app: it would be sent to the stand-ins, or worse, used on the real Azure.
-# Proxies would only stand between processes that all listen on loopback.
-_NOT_INHERITED = ("AZURE_", "IDENTITY_", "MSI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SLIPWAY_")
+# A developer's own sign-in and cluster must not reach the app: they would be sent to the stand-ins, or worse, be used on
+# the real Azure. Proxies would only stand between processes that all listen on loopback.
+_NOT_INHERITED = ("AZURE_", "IDENTITY_", "MSI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SLIPWAY_CLUSTER__")
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ def app_settings(storage: str, cluster: Cluster | None, overrides: Mapping[str, 
     settings = {
         "AzureWebJobsStorage": storage,
         "FUNCTIONS_WORKER_RUNTIME": "python",
+        "AZURE_TOKEN_CREDENTIALS": "prod",  # DefaultAzureCredential passes over az, azd and editors that are signed in
     }
     if cluster is not None:
         settings |= {
             "IDENTITY_ENDPOINT": cluster.identity_endpoint,
             "IDENTITY_HEADER": cluster.identity_header,
-            "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
             "SLIPWAY_CLUSTER__SUBSCRIPTION_ID": cluster.subscription_id,
             "SLIPWAY_CLUSTER__RESOURCE_GROUP": cluster.resource_group,
             "SLIPWAY_CLUSTER__NAME": cluster.cluster_name,

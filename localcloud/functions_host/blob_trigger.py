@@ -11,12 +11,12 @@ for the webhook.
 
 import asyncio
 import base64
+import contextlib
 import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NoReturn
 
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import BlobType
@@ -94,15 +94,16 @@ class BlobScanner:
             self._watched[trigger.connection, trigger.container].append((function, trigger))
         self._known: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)  # blob → ETag already handed on
 
-    async def scan_every(self, seconds: float) -> NoReturn:
-        """Scans until cancelled; Azure does so every 10 s."""
-        while True:
+    async def scan_every(self, seconds: float, stopping: asyncio.Event) -> None:
+        """Scans again and again; Azure does so every 10 s. A scan under way is finished, lest it repeat messages."""
+        while not stopping.is_set():
             for connection, container in self._watched:
                 try:
                     await self._scan(connection, container)
                 except AzureError as error:
                     logger.warning("The container %s could not be scanned: %s", container, error)
-            await asyncio.sleep(seconds)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), seconds)
 
     async def _scan(self, connection: str, container: str) -> None:
         client = self._stores.blobs(connection, "A blob trigger").get_container_client(container)

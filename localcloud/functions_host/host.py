@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ class _Host:
 class _Running:
     """What has been started, for the way down."""
 
+    stopping: asyncio.Event
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
     listeners: list[QueueListener] = field(default_factory=list)
     out_of_turn: set[asyncio.Task[None]] = field(default_factory=set)
@@ -92,7 +93,7 @@ async def run(options: Options, settings: Mapping[str, str]) -> bool:
 async def _run(host: _Host, stopping: asyncio.Event) -> None:
     options = host.options
     await storage.ensure_container(host.stores.hosts)
-    running = _Running()
+    running = _Running(stopping)
     blob_queue = host.stores.queue(HOST_CONNECTION, blob_trigger.queue_name(host.secrets.host_id), "The host")
     blob_listener = _start_blobs(host, blob_queue, running)
     _start_queues(host, running)
@@ -125,9 +126,10 @@ async def _run(host: _Host, stopping: asyncio.Event) -> None:
         url = f"http://127.0.0.1:{port}"
         _announce(host, url)
         _write_ready(options.ready_file, url, host.secrets)
-        await _until_stopped(running.tasks, stopping)
+        await _until_stopped(running)
         logger.info("Stopping.")
     finally:
+        stopping.set()
         if options.ready_file is not None:
             options.ready_file.unlink(missing_ok=True)
         await asyncio.gather(runner.cleanup(), _stop(running, options.grace_seconds))
@@ -150,7 +152,7 @@ def _start_blobs(host: _Host, queue: QueueClient, running: _Running) -> QueueLis
     scanner = BlobScanner(host.secrets.host_id, triggered, host.stores, queue, on_enqueued=listener.wake)
     running.listeners.append(listener)
     running.start(listener.listen(), "blob queue")
-    running.start(scanner.scan_every(host.options.blob_poll_seconds), "blob scan")
+    running.start(scanner.scan_every(host.options.blob_poll_seconds, running.stopping), "blob scan")
     return listener
 
 
@@ -182,7 +184,7 @@ def _start_timers(host: _Host, running: _Running) -> dict[str, Timer]:
         if isinstance(trigger := function.trigger, TimerTrigger):
             timer = Timer(host.secrets.host_id, function, trigger, host.stores, host.worker)
             timers[function.name.lower()] = timer
-            running.start(timer.keep(), f"timer {function.name}")
+            running.start(timer.keep(running.stopping), f"timer {function.name}")
     return timers
 
 
@@ -223,27 +225,25 @@ def _write_ready(path: Path | None, url: str, secrets: keys.HostSecrets) -> None
     files.write_private(path, json.dumps(content))
 
 
-async def _until_stopped(tasks: list[asyncio.Task[Any]], stopping: asyncio.Event) -> None:
+async def _until_stopped(running: _Running) -> None:
     """Returns when the host is to stop; raises what a trigger's loop ended with, which it never should."""
-    waiting = asyncio.create_task(stopping.wait())
-    done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    waiting = asyncio.create_task(running.stopping.wait())
+    done, _ = await asyncio.wait([waiting, *running.tasks], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     for task in done:
         task.result()
 
 
 async def _stop(running: _Running, grace_seconds: float) -> None:
-    """Triggers first, so that nothing new begins; then what runs gets its grace."""
-    deadline = asyncio.get_running_loop().time() + grace_seconds
-    for task in running.tasks:
-        if task.get_name().startswith("timer"):
-            continue  # its function may be running: it gets the grace, below
-        task.cancel()
+    """Nothing new begins (``running.stopping`` is set); what is under way gets its grace."""
     drains = [listener.drain(grace_seconds) for listener in running.listeners]
-    await asyncio.gather(*drains)
-    left = max(0.0, deadline - asyncio.get_running_loop().time())
-    if running.out_of_turn:
-        await asyncio.wait(running.out_of_turn, timeout=left)
-    for task in (*running.tasks, *running.out_of_turn):
+    under_way = [*running.tasks, *running.out_of_turn]
+    await asyncio.gather(_wait(under_way, grace_seconds), *drains)
+    for task in under_way:
         task.cancel()
-    await asyncio.gather(*running.tasks, *running.out_of_turn, return_exceptions=True)
+    await asyncio.gather(*under_way, return_exceptions=True)
+
+
+async def _wait(tasks: Collection[asyncio.Task[Any]], seconds: float) -> None:
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)

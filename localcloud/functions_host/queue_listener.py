@@ -11,7 +11,6 @@ import binascii
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
 
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.storage.queue import QueueMessage
@@ -27,6 +26,7 @@ logger = logging.getLogger(__name__)
 # Azure hides a message for ten minutes and renews at half of them. Here a killed host's messages come back sooner.
 _VISIBILITY = 30.0
 _LEAST_WAIT = 0.1  # seconds between looks at a queue that has just had messages; doubles up to maxPollingInterval
+_SETTLE_SECONDS = 5.0  # to give a message back
 
 Handle = Callable[[QueueContent], Awaitable[None]]
 
@@ -45,19 +45,23 @@ class QueueListener:
         self._longest_wait = min(longest_wait, options.max_polling_interval)
         self._running: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
+        self._stopping = False
 
     def wake(self) -> None:
         """Has the queue looked at at once: the host has just put a message there."""
         self._changed.set()
 
-    async def listen(self) -> NoReturn:
-        """Takes messages until cancelled; what is being handled then goes on (see :meth:`drain`)."""
+    async def listen(self) -> None:
+        """Takes messages until :meth:`drain` is called."""
         wait = _LEAST_WAIT
-        while True:
+        while not self._stopping:
             if len(self._running) > self._options.new_batch_threshold:
                 await self._until_changed(None)
                 continue
             messages = await self._take()
+            if self._stopping:
+                await asyncio.gather(*(self._release(message, 0.0) for message in messages))
+                return
             for message in messages:
                 task = asyncio.create_task(self._process(message), name=f"message {message.id}")
                 self._running.add(task)
@@ -69,13 +73,15 @@ class QueueListener:
                 wait = min(wait * 2, self._longest_wait)
 
     async def drain(self, grace_seconds: float) -> None:
-        """Waits for what is being handled; after ``grace_seconds`` the rest is given back to the queue."""
+        """Takes no more and waits for what is being handled; after ``grace_seconds`` that is given back to the queue."""
+        self._stopping = True
+        self._changed.set()
         if self._running:
             await asyncio.wait(self._running, timeout=grace_seconds)
         for task in list(self._running):
             task.cancel()
         if self._running:
-            await asyncio.wait(self._running, timeout=grace_seconds)
+            await asyncio.wait(self._running, timeout=_SETTLE_SECONDS)
 
     async def _until_changed(self, seconds: float | None) -> None:
         with contextlib.suppress(TimeoutError):

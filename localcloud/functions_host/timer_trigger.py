@@ -6,11 +6,11 @@ once, with ``past_due``.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import NoReturn
 
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient
@@ -43,8 +43,8 @@ class Timer:
         if monitored:
             self._status = stores.hosts.get_blob_client(f"timers/{host_id}/{function.id}/status")
 
-    async def keep(self) -> NoReturn:
-        """Runs the function when it is due, until cancelled."""
+    async def keep(self, stopping: asyncio.Event) -> None:
+        """Runs the function when it is due; a run that is under way when the host stops is not cut short here."""
         now = datetime.now(UTC)
         status = await self._load()
         past_due = self._is_past_due(status, now)
@@ -52,9 +52,7 @@ class Timer:
             status = await self._run(status, past_due=past_due)
         elif not status or self._has_changed(status):
             status = await self._save(status.get("Last", _NEVER), self._schedule.after(now), now)
-        while True:
-            due = self._schedule.after(datetime.now(UTC))
-            await _until(due)
+        while await _has_come(self._schedule.after(datetime.now(UTC)), stopping):
             status = await self._run(status, past_due=False)
 
     async def run_now(self) -> None:
@@ -102,9 +100,10 @@ class Timer:
         return status
 
 
-async def _until(due: datetime) -> None:
-    """Sleeps in parts: the clock may be set meanwhile."""
-    left = (due - datetime.now(UTC)).total_seconds()
-    while left > 0:
-        await asyncio.sleep(min(left, _LONGEST_SLEEP))
-        left = (due - datetime.now(UTC)).total_seconds()
+async def _has_come(due: datetime, stopping: asyncio.Event) -> bool:
+    """Waits for ``due``, in parts, as the clock may be set meanwhile; ``False`` where the host stops before."""
+    while (left := (due - datetime.now(UTC)).total_seconds()) > 0:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), min(left, _LONGEST_SLEEP))
+            return False
+    return not stopping.is_set()

@@ -66,6 +66,13 @@ async def test_a_timer_that_was_missed_while_the_host_was_down_runs_at_once_as_p
     assert datetime.fromisoformat(json.loads(blob.download_blob().readall())["Next"]) > missed
 
 
+async def test_a_run_under_way_is_finished_before_the_host_ends(start_host: StartHost) -> None:
+    host = await start_host(EVERY_SECOND, settings={"SCHEDULE": "* * * * * *"})
+    await host.recorded(1)
+    assert await host.stop() == 0
+    assert [record["event"] for record in host.records] == ["begin", "end"]
+
+
 async def test_a_changed_schedule_is_not_past_due(start_host: StartHost, azurite: str) -> None:
     host = await start_host(HOURLY)
     blob = status_blob(azurite, host.ready["host_id"])
