@@ -24,13 +24,13 @@ from exporter.errors import (
     Unsupported,
     WorkerUnavailable,
 )
-from exporter.export import VerifiedServable, export
+from exporter.exporting import VerifiedServable, export
 from exporter.formats import Packaging, Source, SourceFormat
 from exporter.labels import Labels
 from exporter.limits import Limits, ScanBounds
 from exporter.manifest import Manifest
 from exporter.options import ExportOptions, ImageOptions, Scaling
-from exporter.scan import ScanReport, scan
+from exporter.scanning import ScanReport, scan
 from exporter.worker import WORKER
 
 __all__ = [

@@ -24,7 +24,7 @@ _MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
         ("signature_def", 5, "SignatureEntry", True),
         ("asset_file_def", 6, "AssetFile", True),
     ),
-    "MetaInfo": (("tags", 4, "string", True), ("tensorflow_version", 5, "string", False)),
+    "MetaInfo": (("tags", 4, "string", True),),
     "Graph": (("node", 1, "Node", True), ("library", 2, "Library", False)),
     "Node": (("name", 1, "string", False), ("op", 2, "string", False), ("attr", 5, "AttrEntry", True)),
     "AttrEntry": (("key", 1, "string", False), ("value", 2, "Attr", False)),
@@ -61,7 +61,6 @@ class MetaGraph:
     """One graph of a SavedModel: its tags, its signatures' names and methods, the files that it asks for, its nodes."""
 
     tags: frozenset[str]
-    tensorflow_version: str
     signatures: dict[str, str]
     asset_files: tuple[str, ...]
     nodes: tuple[Node, ...]
@@ -83,7 +82,6 @@ def _read(saved_model: Any) -> list[MetaGraph]:
     return [
         MetaGraph(
             tags=frozenset(graph.meta_info_def.tags),
-            tensorflow_version=graph.meta_info_def.tensorflow_version,
             signatures={entry.key: entry.value.method_name for entry in graph.signature_def},
             asset_files=tuple(asset.filename for asset in _assets(graph)),
             nodes=tuple(_nodes(graph.graph_def)),

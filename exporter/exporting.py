@@ -9,17 +9,17 @@
 
 import logging
 import shutil
-import signal
 import tempfile
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass
 from pathlib import Path
 
-from exporter.errors import ConversionFailed, Crashed, ExportError, OutOfMemory, Stage, TimedOut
+from exporter.endings import crashed, error_of
+from exporter.errors import ConversionFailed, Stage
 from exporter.job import LOG, OUTCOME, OUTCOME_TYPE, SERVABLE, Converted, Ended, Failed, Job
 from exporter.limits import MIB, Limits, ScanBounds
 from exporter.manifest import ExporterInfo, FileDigest, Manifest, SourceInfo
-from exporter.scan import ScanReport, content_digest, directory_files, require_unchanged
+from exporter.scanning import ScanReport, content_digest, directory_files, require_unchanged
 from exporter.worker import WORKER
 
 VERSION = "0.1.0"
@@ -28,8 +28,6 @@ _LOGGER = logging.getLogger(__name__)
 _VERIFIED = object()
 _LARGEST_OUTCOME = 64 * MIB
 _LOG_TAIL = 4096
-_OUT_OF_MEMORY = ("bad_alloc", "annot allocate", "pthread_create() failed")
-"""How C++ code says that the address space is used up, before it aborts."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +62,19 @@ def export(
     if destination.exists():
         raise FileExistsError(f"'{destination}' exists already; a servable is never written over another.")
     limits = limits or Limits()
+    reached = Stage.LOAD
+
+    def enter(stage: Stage) -> None:
+        nonlocal reached
+        reached = stage
+        on_stage(stage)
+
     require_unchanged(report)
     destination.parent.mkdir(parents=True, exist_ok=True)
     working = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent)).resolve()
     try:
-        ended = WORKER.run(_job(report, working, limits), on_stage)
-        converted = _outcome(working, ended, limits)
+        ended = WORKER.run(_job(report, working, limits), enter)
+        converted = _outcome(working, ended, limits, reached)
         servable = working / SERVABLE
         manifest = _manifest(report, converted, servable)
         manifest.write(servable)
@@ -93,66 +98,21 @@ def _job(report: ScanReport, working: Path, limits: Limits) -> Job:
     )
 
 
-def _outcome(working: Path, ended: Ended, limits: Limits) -> Converted:
+def _outcome(working: Path, ended: Ended, limits: Limits, stage: Stage) -> Converted:
     """What the conversion found out, or why it ended without."""
-    if ended.exit_code != 0 or ended.timed_out:
+    if ended.exit_code != 0:
         log = _log_tail(working)
         _LOGGER.warning("a conversion ended with status %s; the end of its log:\n%s", ended.exit_code, log)
-        raise _abnormal_end(ended, limits, log)
+        raise error_of(ended, limits, stage, log)
     file = working / OUTCOME
     if file.stat().st_size > _LARGEST_OUTCOME:
-        raise _crashed("wrote an outcome beyond all measure")
+        raise crashed("wrote an outcome beyond all measure", stage)
     outcome = OUTCOME_TYPE.validate_json(file.read_bytes())
     if isinstance(outcome, Failed):
         _LOGGER.info("a conversion failed; the end of its log:\n%s", _log_tail(working))
         raise outcome.error_of_caller()
     _LOGGER.info("converted in %s, peak memory %d MiB", outcome.timings, ended.peak_rss_bytes // MIB)
     return outcome
-
-
-def _abnormal_end(ended: Ended, limits: Limits, log: str) -> ExportError:
-    if ended.timed_out:
-        return TimedOut(
-            f"The conversion took longer than the {limits.wall_seconds:g} seconds that it may.",
-            hint="Raise the exporter's wall clock limit, or upload a SavedModel made where there is more time.",
-            stage=Stage.LOAD,
-        )
-    match -ended.exit_code:
-        case signal.SIGXCPU:
-            return TimedOut(
-                f"The conversion took more than the {limits.cpu_seconds} seconds of processor time that it may.",
-                hint="Raise the exporter's processor time limit, or upload a SavedModel made elsewhere.",
-                stage=Stage.LOAD,
-                code="out_of_cpu_time",
-                permanent=True,
-            )
-        case signal.SIGABRT | signal.SIGSEGV | signal.SIGBUS if any(sign in log for sign in _OUT_OF_MEMORY):
-            return _out_of_memory("The conversion needs more memory than it may have.", permanent=True)
-        case signal.SIGKILL:
-            return _out_of_memory(
-                "The conversion was killed from outside, as Linux does when memory runs out.", permanent=False
-            )
-        case number if number > 0:
-            return _crashed(f"was ended by {signal.Signals(number).name}")
-        case _:
-            return _crashed(f"exited with status {ended.exit_code}")
-
-
-def _out_of_memory(message: str, *, permanent: bool) -> OutOfMemory:
-    return OutOfMemory(
-        message,
-        hint="Convert it where there is more memory, or raise the exporter's memory limit.",
-        stage=Stage.LOAD,
-        permanent=permanent,
-    )
-
-
-def _crashed(how: str) -> Crashed:
-    return Crashed(
-        f"The converting process {how}.",
-        hint="The model makes TensorFlow itself fail: check that it loads and predicts where it was made.",
-        stage=Stage.LOAD,
-    )
 
 
 def _log_tail(working: Path) -> str:
