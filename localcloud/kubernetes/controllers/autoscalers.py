@@ -1,0 +1,65 @@
+"""HorizontalPodAutoscalers: without a metrics server they cannot scale, and say so as on a real cluster."""
+
+from collections.abc import Iterable
+
+from localcloud.kubernetes.controllers.runtime import Controller
+from localcloud.kubernetes.objects import Object, dig, name_of, namespace_of, timestamp
+from localcloud.kubernetes.registry import controller_write
+from localcloud.kubernetes.resources import AUTOSCALERS, resource_of
+from localcloud.kubernetes.store import Change, Key
+
+
+class AutoscalerController(Controller):
+    """Reports on autoscalers; it changes no replicas."""
+
+    def initial(self) -> Iterable[Key]:
+        """All autoscalers."""
+        return [(namespace_of(item), name_of(item)) for item in self.store.objects(AUTOSCALERS)]
+
+    def concerned(self, change: Change) -> Iterable[Key]:
+        """The autoscaler itself, and those whose target changed."""
+        if change.resource is AUTOSCALERS:
+            return [(namespace_of(change.item), name_of(change.item))]
+        if not change.resource.scalable:
+            return []
+        return [
+            (namespace_of(item), name_of(item))
+            for item in self.store.objects(AUTOSCALERS, namespace_of(change.item))
+            if item["spec"]["scaleTargetRef"]["name"] == name_of(change.item)
+        ]
+
+    def reconcile(self, key: Key) -> float | None:
+        """Writes the conditions of one autoscaler."""
+        item = self.store.get(AUTOSCALERS, *key)
+        if item is None:
+            return None
+        reference = item["spec"]["scaleTargetRef"]
+        resource = resource_of(reference)
+        target = self.store.get(resource, key[0], reference["name"]) if resource else None
+        status: Object = {"desiredReplicas": 0, "currentMetrics": None, "conditions": _conditions(item, target)}
+        current = dig(target, "status", "replicas") or 0
+        if current:
+            status["currentReplicas"] = current
+        write = controller_write(subresource="status")
+        self.registry.update(AUTOSCALERS, *key, {**item, "status": status}, write)
+        return None
+
+
+def _conditions(item: Object, target: Object | None) -> list[Object]:
+    if target is None:
+        name = item["spec"]["scaleTargetRef"]["name"]
+        why = f"the HPA controller was unable to get the target's current scale: {name} not found"
+        return [_condition(item, "AbleToScale", "False", "FailedGetScale", why)]
+    able = "the HPA controller was able to get the target's current scale"
+    found = [_condition(item, "AbleToScale", "True", "SucceededGetScale", able)]
+    if not dig(target, "spec", "replicas"):
+        why = "scaling is disabled since the replica count of the target is zero"
+        return [*found, _condition(item, "ScalingActive", "False", "ScalingDisabled", why)]
+    why = "the HPA was unable to compute the replica count: this cluster has no metrics server"
+    return [*found, _condition(item, "ScalingActive", "False", "FailedGetResourceMetric", why)]
+
+
+def _condition(item: Object, kind: str, status: str, reason: str, message: str) -> Object:
+    known = next((c for c in dig(item, "status", "conditions") or [] if c["type"] == kind), None)
+    since = known["lastTransitionTime"] if known and known["status"] == status else timestamp()
+    return {"type": kind, "status": status, "lastTransitionTime": since, "reason": reason, "message": message}

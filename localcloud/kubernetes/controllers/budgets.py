@@ -1,0 +1,97 @@
+"""PodDisruptionBudgets: how many pods may be taken away just now."""
+
+import math
+from collections.abc import Iterable
+
+from localcloud.kubernetes.controllers.runtime import Controller
+from localcloud.kubernetes.objects import (
+    Object,
+    condition,
+    controller_of,
+    dig,
+    is_terminating,
+    is_true,
+    labels_of,
+    name_of,
+    namespace_of,
+    timestamp,
+)
+from localcloud.kubernetes.registry import controller_write
+from localcloud.kubernetes.resources import BUDGETS, PODS, resource_of
+from localcloud.kubernetes.selectors import match_labels
+from localcloud.kubernetes.store import Change, Key
+
+
+class BudgetController(Controller):
+    """Counts the healthy pods of each budget."""
+
+    def initial(self) -> Iterable[Key]:
+        """All budgets."""
+        return [(namespace_of(item), name_of(item)) for item in self.store.objects(BUDGETS)]
+
+    def concerned(self, change: Change) -> Iterable[Key]:
+        """The budget itself, and those that select a pod."""
+        if change.resource is BUDGETS:
+            return [(namespace_of(change.item), name_of(change.item))]
+        if change.resource is not PODS:
+            return []
+        return [
+            (namespace_of(item), name_of(item))
+            for item in self.store.objects(BUDGETS, namespace_of(change.item))
+            if match_labels(item["spec"].get("selector"), labels_of(change.item))
+        ]
+
+    def reconcile(self, key: Key) -> float | None:
+        """Writes the status of one budget."""
+        budget = self.store.get(BUDGETS, *key)
+        if budget is None:
+            return None
+        selector = budget["spec"].get("selector")
+        pods = [pod for pod in self.store.objects(PODS, key[0]) if match_labels(selector, labels_of(pod))]
+        healthy = sum(1 for pod in pods if is_true(pod, "Ready") and not is_terminating(pod))
+        expected, desired = self._wanted(budget["spec"], pods)
+        allowed = max(0, healthy - desired) if expected else 0
+        status = {
+            "observedGeneration": budget["metadata"]["generation"], "disruptionsAllowed": allowed,
+            "currentHealthy": healthy, "desiredHealthy": desired, "expectedPods": expected,
+            "conditions": [_condition(budget, allowed > 0)],
+        }  # fmt: skip
+        write = controller_write(subresource="status")
+        self.registry.update(BUDGETS, *key, {**budget, "status": status}, write)
+        return None
+
+    def _wanted(self, spec: Object, pods: list[Object]) -> tuple[int, int]:
+        """Returns (pods expected, healthy pods needed)."""
+        least, most = spec.get("minAvailable"), spec.get("maxUnavailable")
+        if isinstance(least, int):
+            return len(pods), least
+        expected = self._asked_for(pods)
+        if least is not None:
+            return expected, _share(least, expected)
+        unavailable = most if isinstance(most, int) else _share(most or "0%", expected)
+        return expected, max(0, expected - unavailable)
+
+    def _asked_for(self, pods: list[Object]) -> int:
+        """The replicas of the pods' controllers."""
+        owners: dict[str, int] = {}
+        for pod in pods:
+            reference = controller_of(pod)
+            resource = resource_of(reference) if reference else None
+            owner = self.store.get(resource, namespace_of(pod), reference["name"]) if resource and reference else None
+            uid = reference["uid"] if reference else pod["metadata"]["uid"]
+            owners[uid] = (dig(owner, "spec", "replicas") or 0) if owner else 1
+        return sum(owners.values())
+
+
+def _share(percentage: str, total: int) -> int:
+    return math.ceil(int(percentage.rstrip("%")) * total / 100)
+
+
+def _condition(budget: Object, allowed: bool) -> Object:
+    known = condition(budget, "DisruptionAllowed")
+    status = "True" if allowed else "False"
+    since = known["lastTransitionTime"] if known and known["status"] == status else timestamp()
+    return {
+        "type": "DisruptionAllowed", "status": status, "observedGeneration": budget["metadata"]["generation"],
+        "lastTransitionTime": since, "reason": "SufficientPods" if allowed else "InsufficientPods", "message": "",
+    }  # fmt: skip

@@ -1,0 +1,97 @@
+"""How a controller runs: woken by changes, level-triggered, one object at a time, idle when nothing happens."""
+
+import abc
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from localcloud.kubernetes.errors import ApiError
+from localcloud.kubernetes.registry import Registry
+from localcloud.kubernetes.store import Change, Key
+
+_log = logging.getLogger(__name__)
+_FIRST_RETRY_SECONDS = 0.05
+_LAST_RETRY_SECONDS = 30.0
+
+
+class Controller(abc.ABC):
+    """Drives objects towards what they say they should be."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.store = registry.store
+
+    @abc.abstractmethod
+    def initial(self) -> Iterable[Key]:
+        """Returns the keys to look at when the controller starts."""
+
+    @abc.abstractmethod
+    def concerned(self, change: Change) -> Iterable[Key]:
+        """Returns the keys that a change may concern."""
+
+    @abc.abstractmethod
+    def reconcile(self, key: Key) -> float | None:
+        """Takes one step for an object, if one is due. Returns the seconds after which to look again by itself."""
+
+
+class Loop:
+    """Runs one controller as a task."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self._due: dict[Key, None] = {}
+        self._wake = asyncio.Event()
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._failures: dict[Key, int] = {}
+        self._unsubscribe = controller.store.subscribe(self._on_change)
+        for key in controller.initial():
+            self._add(key)
+        self._task = asyncio.create_task(self._run(), name=type(controller).__name__)
+
+    async def stop(self) -> None:
+        """Stops the task and its timers."""
+        self._unsubscribe()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        for timer in self._timers.values():
+            timer.cancel()
+
+    def _on_change(self, change: Change) -> None:
+        for key in self._controller.concerned(change):
+            self._add(key)
+
+    def _add(self, key: Key) -> None:
+        self._due[key] = None
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._due:
+                key = next(iter(self._due))
+                del self._due[key]
+                self._step(key)
+                await asyncio.sleep(0)
+
+    def _step(self, key: Key) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+        delay: float | None
+        try:
+            delay = self._controller.reconcile(key)
+            self._failures.pop(key, None)
+        except ApiError as error:
+            _log.info("%s %s: %s", type(self._controller).__name__, "/".join(key), error)
+            delay = self._back_off(key)
+        except Exception:  # noqa: BLE001  (logged; one object that cannot be handled must not end the controller)
+            _log.exception("%s failed on %s", type(self._controller).__name__, "/".join(key))
+            delay = self._back_off(key)
+        if delay is not None:
+            self._timers[key] = asyncio.get_running_loop().call_later(delay, self._add, key)
+
+    def _back_off(self, key: Key) -> float:
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        return min(_FIRST_RETRY_SECONDS * 2.0**failures, _LAST_RETRY_SECONDS)
