@@ -198,6 +198,22 @@ class Namespace:
             spec={"type": "LoadBalancer", "selector": {"app": name}, "ports": ports},
         )
 
+    def volume(self, name: str, source: dict[str, object]) -> None:
+        """Creates a PersistentVolume and a claim bound to it."""
+        spec: dict[str, object] = {"accessModes": ["ReadOnlyMany"], "storageClassName": ""}
+        claim = {**spec, "volumeName": name, "resources": {"requests": {"storage": "1Gi"}}}
+        self.create("PersistentVolumeClaim", name, "/api/v1/persistentvolumeclaims", spec=claim)
+        volume = {**spec, "capacity": {"storage": "1Gi"}, "claimRef": {"namespace": self.name, "name": name}, **source}
+        metadata = {"name": name}
+        body = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": metadata, "spec": volume}
+        self.stand.api("POST", "/api/v1/persistentvolumes", body)
+
+    def blob_volume(self, container: str) -> None:
+        """Creates a volume of a blob container, as the deployer does, and a claim bound to it."""
+        attributes = {"protocol": "fuse2", "containerName": container}
+        source = {"driver": "blob.csi.azure.com", "readOnly": True, "volumeHandle": container}
+        self.volume(container, {"csi": {**source, "volumeAttributes": attributes}})
+
     def get(self, plural: str, name: str) -> Any:
         """An object of the core group."""
         return self.stand.api("GET", f"/api/v1/namespaces/{self.name}/{plural}/{name}")

@@ -27,9 +27,11 @@ def shared_stand(tmp_path_factory: pytest.TempPathFactory, azurite_server: Azuri
 
 
 @pytest.fixture
-def space(shared_stand: Stand) -> Namespace:
-    """A namespace of the test's own."""
-    return shared_stand.namespace(f"test-{next(_numbers)}")
+def space(shared_stand: Stand) -> Iterator[Namespace]:
+    """A namespace of the test's own, removed after it."""
+    namespace = shared_stand.namespace(f"test-{next(_numbers)}")
+    yield namespace
+    shared_stand.api("DELETE", f"/api/v1/namespaces/{namespace.name}")
 
 
 def probe(path: str = "/healthz", **numbers: int) -> dict[str, object]:
@@ -198,13 +200,26 @@ def test_volumes_and_variables_are_as_declared(space: Namespace) -> None:
     [
         ({"hostPath": {"path": "/etc"}}, "does not mount hostPath volumes"),
         ({"configMap": {"name": "missing"}}, 'configmap "missing"'),
-        ({"persistentVolumeClaim": {"claimName": "missing"}}, '"missing" not found'),
     ],
 )
 def test_a_volume_that_cannot_be_mounted_is_named(space: Namespace, volume: dict[str, object], message: str) -> None:
     space.pod("held", spec={"volumes": [{"name": "v", **volume}]}, volumeMounts=[{"name": "v", "mountPath": "/v"}])
     until(lambda: message in space.events("held")["FailedMount"], "the event names it")
     assert space.get("pods", "held")["status"]["phase"] == "Pending"
+
+
+def test_a_claim_on_a_volume_of_another_kind_is_refused_by_name(space: Namespace) -> None:
+    space.volume("disk", {"hostPath": {"path": "/etc"}})
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "disk"}}]
+    space.pod("held", spec={"volumes": volumes}, volumeMounts=[{"name": "v", "mountPath": "/v"}])
+    until(lambda: "not one of blob.csi.azure.com" in space.events("held")["FailedMount"], "the event names it")
+
+
+def test_a_blob_container_that_does_not_exist_is_named(space: Namespace) -> None:
+    space.blob_volume("late")
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "late"}}]
+    space.pod("waits", "--show=/v/a", spec={"volumes": volumes}, volumeMounts=[{"name": "v", "mountPath": "/v"}])
+    until(lambda: "blob container late does not exist" in space.events("waits")["FailedMount"], "the event names it")
 
 
 def test_a_pod_starts_once_its_configmap_is_there(space: Namespace) -> None:

@@ -30,34 +30,7 @@ def test_a_model_in_a_blob_container_answers_at_the_service(azurite: str, tmp_pa
                 container.upload_blob(f"half/{path.relative_to(MODELS).as_posix()}", path.read_bytes())
     with running(tmp_path, azurite) as stand:
         space = stand.namespace("slipway")
-        claim = {"accessModes": ["ReadOnlyMany"], "storageClassName": "", "volumeName": "models"}
-        stand.api(
-            "POST",
-            "/api/v1/persistentvolumes",
-            {
-                "apiVersion": "v1",
-                "kind": "PersistentVolume",
-                "metadata": {"name": "models"},
-                "spec": {
-                    "capacity": {"storage": "1Gi"},
-                    "accessModes": ["ReadOnlyMany"],
-                    "persistentVolumeReclaimPolicy": "Retain",
-                    "claimRef": {"namespace": "slipway", "name": "models"},
-                    "csi": {
-                        "driver": "blob.csi.azure.com",
-                        "readOnly": True,
-                        "volumeHandle": "models",
-                        "volumeAttributes": {"protocol": "fuse2", "containerName": "servables"},
-                    },
-                },
-            },
-        )
-        space.create(
-            "PersistentVolumeClaim",
-            "models",
-            "/api/v1/persistentvolumeclaims",
-            spec={**claim, "resources": {"requests": {"storage": "1Gi"}}},
-        )
+        space.blob_volume("servables")
         space.create("ConfigMap", "config", "/api/v1/configmaps", data={"models.config": CONFIG})
         space.deployment(
             "tfs-half-v123",
@@ -68,7 +41,7 @@ def test_a_model_in_a_blob_container_answers_at_the_service(azurite: str, tmp_pa
             image="tensorflow/serving:2.20.0-gpu",
             port_flag=False,
             volumes=[
-                {"name": "models", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}},
+                {"name": "models", "persistentVolumeClaim": {"claimName": "servables", "readOnly": True}},
                 {"name": "config", "configMap": {"name": "config"}},
             ],
             volumeMounts=[
