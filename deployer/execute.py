@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 
-from deployer.errors import SlipwayError, Unavailable
+from deployer.errors import Unavailable
 from deployer.golden import differs
 from deployer.plan import Apply, AwaitCluster, AwaitPods, Prove, Retire, RollBack, Settled, Step, Switch, WakeCluster
 from deployer.ports import Clock, Cluster, ModelServer, RolloutQueue, ServableStore, UploadStore, Workloads
-from deployer.record import ModelRecord, Operation, Route, Wake, noted_wake
+from deployer.record import ModelRecord, Operation, RolloutStatus, Route, Wake, noted_wake
 from deployer.state import State
 from deployer.tags import tag_upload
 from deployer.templates import Templates
@@ -44,7 +45,9 @@ class Executor:
                 if self.clock() >= due:
                     for version in versions:
                         self.workloads.delete_version(record.name, version)
-            case AwaitCluster() | AwaitPods() | Settled():
+            case Settled():
+                tag_upload(self.uploads, record)
+            case AwaitCluster() | AwaitPods():
                 pass
 
     def _wake(self, record: ModelRecord, *, start: bool, nodes: int) -> None:
@@ -55,18 +58,12 @@ class Executor:
         )
         wake = Wake(started=now, rung="stopped" if start else "pool", by=record.name)
         self.state.change_cluster(
-            lambda before: before.but(
-                operation=operation, failure=None, rung=None, slept=None, wake=_whole(before.wake, wake)
-            )
+            lambda before: before.but(operation=operation, rung=None, slept=None, wake=_whole(before.wake, wake))
         )
 
     def _apply(self, record: ModelRecord, version: int, replicas: int) -> None:
         if replicas == 0:
             self.workloads.scale(record.name, version, 0)
-            self.state.change(
-                record.name,
-                lambda before: before.but(rollout=before.rollout.but(displaced=True)) if before.rollout else before,
-            )
             return
         self.workloads.apply(self.templates.version(record.name, record.version(version), replicas))
 
@@ -74,10 +71,10 @@ class Executor:
         """Compares the served golden outputs with those recorded at conversion; a difference gives the version up."""
         manifest = self.servables.read(f"{record.name}/{version}/servable.json")
         if manifest is None:
-            raise SlipwayError(
-                "no_manifest", f"servables/{record.name}/{version}/servable.json is gone.",
-                "Published versions must not be changed; drop the model again.",
-            )  # fmt: skip
+            gone = f"servables/{record.name}/{version}/servable.json is gone"
+            hint = "Published versions must not be changed; upload the model anew, with another file name."
+            self._roll_back(record, RollBack(version, record.fallback(version), gone, hint, blame=True))
+            return
         for golden in json.loads(manifest.data)["golden"]:
             try:
                 outputs = self.server.predict(address, record.name, version, golden["signature"], golden["inputs"])
@@ -91,7 +88,7 @@ class Executor:
                 self._roll_back(
                     record,
                     RollBack(
-                        version, record.route.version if record.route else record.previous,
+                        version, record.fallback(version),
                         f"it answers otherwise than at its conversion ({golden['signature']}: {difference})",
                         "The model server's build or hardware computes differently; see the servable's servable.json.",
                         blame=True,
@@ -111,7 +108,7 @@ class Executor:
         self.state.change(
             model,
             lambda before: (
-                before.but(rollout=before.rollout.but(message=message))
+                before.but(rollout=before.rollout.but(message=message, unanswered=before.rollout.unanswered + 1))
                 if before.rollout and before.rollout.version == version
                 else before
             ),
@@ -121,43 +118,51 @@ class Executor:
         def switched(before: ModelRecord) -> ModelRecord:
             if before.desired != version or before.asleep:  # superseded meanwhile: the next look decides anew
                 return before
-            old = before.route.version if before.route and before.route.version != version else None
             after = before.but(
-                route=Route(version=version, address=address), previous=old or before.previous, served=self.clock()
+                route=Route(version=version, address=address), previous=before.fallback(version), served=self.clock()
             )
-            for number in (item.version for item in before.versions):
-                state = "serving" if number == version else "retired" if number == old else before.version(number).state
-                after = after.with_version(before.version(number).but(state=state))
-            if after.upload is not None and after.upload.version == version and after.upload.state != "failed":
-                after = after.but(upload=after.upload.but(state="serving", stage=None))
+            for item in before.versions:
+                state = "serving" if item.version == version else "retired" if item.state == "serving" else item.state
+                after = after.with_version(item.but(state=state))
+            if after.upload is not None and after.upload.version == version:
+                after = after.but(upload=after.upload.but(state="serving", stage=None, reason=None, hint=None))
             return after
 
+        self.state.change_cluster(lambda before: noted_wake(before, self.clock()))
         after = self.state.change(record.name, switched)
         if after.route is None or after.route.version != version:
             return
         self.workloads.apply(self.templates.stable(record.name, version))
-        self.state.change_cluster(lambda before: noted_wake(before, self.clock()))
         tag_upload(self.uploads, after)
 
     def _roll_back(self, record: ModelRecord, step: RollBack) -> None:
+        now = self.clock()
+
         def back(before: ModelRecord) -> ModelRecord:
             if before.desired != step.version:
                 return before
             failed = before.version(step.version)
-            after = before.but(desired=step.to, rollout=None)
+            after = before.but(desired=step.to, rollout=_way_back(step.to, now))
             if step.blame:
                 after = after.with_version(failed.but(state="failed", reason=step.reason, hint=step.hint))
             elif step.to is None:  # no compute, and nothing to go back to: sleep until somebody asks again
-                after = after.but(desired=step.version, asleep=True, changed_rung=self.clock())
+                after = after.but(desired=step.version, asleep=True, route=None, changed_rung=now)
             if after.upload is not None and after.upload.version == step.version:
                 upload = after.upload.but(state="failed", stage="rollout", reason=step.reason, hint=step.hint)
                 after = after.but(upload=upload)
             return after
 
         after = self.state.change(record.name, back)
-        self.workloads.delete_version(record.name, step.version)
         tag_upload(self.uploads, after)
         self.state.change_cluster(lambda before: before.but(wake=None))
+        self.workloads.delete_version(record.name, step.version)  # last: the cluster may be what does not answer
+
+
+def _way_back(to: int | None, now: datetime) -> RolloutStatus | None:
+    """The rollout of the version that is gone back to: it may have given its place, so it is looked after until it serves."""
+    if to is None:
+        return None
+    return RolloutStatus(version=to, started=now, step="Apply", since=now, looked=now, message=f"back to v{to}")
 
 
 def _whole(under_way: Wake | None, new: Wake) -> Wake:

@@ -17,11 +17,15 @@ from deployer.record import ModelRecord, VersionRecord
 
 @dataclass(frozen=True)
 class ClusterView:
-    """The cluster as observed; ``nodes`` is None where its API does not answer. ``failure``: of the last operation."""
+    """The cluster as observed; ``nodes`` is None where its API does not answer.
+
+    ``failure``: of the last operation, if it failed, seen at ``failed``.
+    """
 
     state: ClusterState
     nodes: Nodes | None = None
     failure: str | None = None
+    failed: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,9 @@ class Settled:
     message: str
 
 
+_AFTER_FAILURE = timedelta(minutes=1)  # a failed operation is begun again after this time, until the cluster's limit
+_UNANSWERED = 3  # golden requests that must have been asked in vain before a version is given up for it
+
 Step = WakeCluster | AwaitCluster | Apply | AwaitPods | Prove | Switch | RollBack | Retire | Settled
 
 
@@ -151,17 +158,17 @@ def _cluster_first(
     waited = _waited(record, {"WakeCluster", "AwaitCluster"}, now)
     if waited > policy.cluster_limit:
         return RollBack(
-            target.version, _other(record, target.version),
+            target.version, route.version if (route := record.route) and route.version != target.version else None,
             cluster.failure or f"the cluster gave no compute within {waited.total_seconds():.0f} s",
             "See the cluster's activity log on Azure: quota, capacity and permissions are the usual causes.", blame=False,
         )  # fmt: skip
     if state.busy:
         return AwaitCluster(f"the cluster is {state.provisioning.lower()}")
-    if cluster.failure:
+    if cluster.failure and cluster.failed is not None and now - cluster.failed < _AFTER_FAILURE:
         return AwaitCluster(cluster.failure)
     if stopped:
         return WakeCluster(start=True, nodes=policy.gpu_nodes)
-    if no_pool:
+    if no_pool or (no_node and cluster.failure):
         return WakeCluster(start=False, nodes=policy.gpu_nodes)
     return AwaitCluster(
         "a GPU node is joining" if cluster.nodes is not None else "the Kubernetes API does not answer yet"
@@ -205,9 +212,10 @@ def _bring_up(
     if work.complete and work.address is not None:
         if record.rollout is not None and record.rollout.version == target.version and record.rollout.proven:
             return Switch(target.version, work.address)
-        if record.rollout is not None and _waited(record, {"Prove"}, now) > policy.prove_limit:
+        in_vain = record.rollout is not None and record.rollout.unanswered >= _UNANSWERED
+        if record.rollout is not None and in_vain and _waited(record, {"Prove"}, now) > policy.prove_limit:
             return RollBack(
-                target.version, _other(record, target.version), record.rollout.message,
+                target.version, record.fallback(target.version), record.rollout.message,
                 f"kubectl -n slipway logs -l app={record.name},version=v{target.version} shows what the server says.",
                 blame=True,
             )  # fmt: skip
@@ -215,10 +223,10 @@ def _bring_up(
     late = _waited(record, {"AwaitPods"}, now) > policy.pods_limit
     if work.failure is not None and (work.failure.fatal or late):
         reason, hint = in_words(work.failure)
-        return RollBack(target.version, _other(record, target.version), reason, hint, blame=True)
+        return RollBack(target.version, record.fallback(target.version), reason, hint, blame=True)
     if late:
         return RollBack(
-            target.version, _other(record, target.version),
+            target.version, record.fallback(target.version),
             f"its pods were not ready within {policy.pods_limit.total_seconds():.0f} s",
             f"kubectl -n slipway describe pods -l app={record.name} tells what they wait for.", blame=True,
         )  # fmt: skip
@@ -274,15 +282,6 @@ def in_words(failure: PodFailure) -> tuple[str, str]:
                 f"the model server does not stay up ({failure.reason}: {failure.message})",
                 "TensorFlow Serving's own message is above; the full log: kubectl -n slipway logs on the pod.",
             )
-
-
-def _other(record: ModelRecord, version: int) -> int | None:
-    """The version to go back to: the one that serves, or served before sleep."""
-    if record.route is not None and record.route.version != version:
-        return record.route.version
-    if record.previous is not None and record.previous != version and record.has(record.previous):
-        return record.previous
-    return None
 
 
 def _waited(record: ModelRecord, steps: set[str], now: datetime) -> timedelta:

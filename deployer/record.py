@@ -92,7 +92,7 @@ class RolloutStatus(_Document):
     looked: datetime  # roughly: written anew every half minute, so that a rollout whose message was lost is noticed
     message: str = ""
     proven: bool = False
-    displaced: bool = False  # the version before was scaled to 0 to make room
+    unanswered: int = 0  # golden requests that got no answer
 
 
 class ModelRecord(_Document):
@@ -134,6 +134,15 @@ class ModelRecord(_Document):
         """The record with this version added, or put in the place of the one with its number."""
         others = tuple(candidate for candidate in self.versions if candidate.version != version.version)
         return self.but(versions=tuple(sorted((*others, version), key=lambda item: item.version)))
+
+    def fallback(self, number: int) -> int | None:
+        """The version to go back to from this one: the one that serves, or served before sleep, or before that."""
+        if self.route is not None and self.route.version != number:
+            return self.route.version
+        candidates = [item.version for item in self.versions if item.state == "serving" and item.version != number]
+        if candidates:
+            return candidates[-1]
+        return self.previous if self.previous != number else None
 
     @property
     def settled(self) -> bool:
@@ -178,7 +187,8 @@ class ClusterRecord(_Document):
     rung: Literal["pool", "stopped"] | None = None  # how far down the ladder the cluster is; None: its GPU pool is up
     slept: datetime | None = None  # when it went there
     held_until: datetime | None = None  # nothing is taken down before
-    failure: str | None = None
+    failure: str | None = None  # of the last operation
+    failed: datetime | None = None  # when that was seen
 
     def estimate(self, rung: str, defaults: dict[str, float]) -> float:
         """Seconds that a wake from this rung takes: the median of those seen, else the default."""

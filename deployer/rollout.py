@@ -74,17 +74,18 @@ class Rollouts:
     def observe(self, record: ModelRecord) -> tuple[ClusterView, RolloutView]:
         """The cluster and the model's objects as they are now."""
         state = self.cluster.state()
-        failure = settle_operation(self.state, self.cluster).failure
+        known = settle_operation(self.state, self.cluster, self.clock)
+        failure, failed = known.failure, known.failed
         if state.power == "Stopped":
-            return ClusterView(state, None, failure), RolloutView()
+            return ClusterView(state, None, failure, failed), RolloutView()
         try:
             nodes: Nodes | None = self.workloads.nodes()
             objects = {work.version: work for work in self.workloads.of(record.name)}
             selected = self.workloads.selected(record.name)
         except ClusterUnreachable:
             # A cluster that is starting answers late; the plan waits for it, within its bound.
-            return ClusterView(state, None, failure), RolloutView()
-        return ClusterView(state, nodes, failure), RolloutView(objects, selected)
+            return ClusterView(state, None, failure, failed), RolloutView()
+        return ClusterView(state, nodes, failure, failed), RolloutView(objects, selected)
 
     def _note(self, record: ModelRecord, step: Step) -> ModelRecord:
         """Writes down where the rollout stands, and the stage that ended with it."""

@@ -7,13 +7,14 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
-from deployer.errors import UploadRefused
+from deployer.errors import SlipwayError, UploadRefused
 from deployer.names import part_of
 from deployer.ports import BlobRef, Clock, RolloutQueue, UploadStore
 from deployer.record import ModelRecord
 from deployer.resolution import Upload, resolve
 from deployer.state import State
 from deployer.uploads import Uploads
+from exporter import ExportError
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,13 @@ class Sweep:
                 self.queue.ask(record.name)
         for blob in self._unseen(records)[:_TAKEN]:
             log.info("sweep: '%s' was not taken yet", blob)
-            self.uploads.take(blob)
+            try:
+                self.uploads.take(blob)
+            except (
+                SlipwayError,
+                ExportError,
+            ):  # may heal: the next sweep tries again, and the others have their turn now
+                log.exception("sweep: '%s' could not be taken", blob)
 
     def _stalled(self, record: ModelRecord) -> bool:
         """Whether nothing was written of the rollout for the grace period; then its message may be lost."""

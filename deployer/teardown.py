@@ -35,7 +35,7 @@ class Teardown:
 
     def decide(self) -> Decision:
         """What would go now."""
-        record = settle_operation(self.state, self.cluster)
+        record = settle_operation(self.state, self.cluster, self.clock)
         return plan_idle(self._uses(), self.cluster.state(), record, self.policy, self.clock())
 
     def run(self) -> Decision | None:
@@ -53,7 +53,7 @@ class Teardown:
         with self.documents.lease("cluster") as held:
             if not held:
                 return
-            settle_operation(self.state, self.cluster)
+            settle_operation(self.state, self.cluster, self.clock)
             names = tuple(use.model for use in self._uses() if not use.asleep and use.settled)
             self._sleep(names, recheck=False)
             state = self.cluster.state()

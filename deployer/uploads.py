@@ -80,6 +80,9 @@ class Uploads:
             if known.state == "published":
                 self.queue.ask(upload.model)
             return True
+        if record is not None and self._older(upload, record):
+            log.info("%s: '%s' has a newer upload under another spelling", upload.primary.name, upload.model)
+            return True
         if (lacking := missing(upload)) is not None:
             self._record(upload, "receiving", reason=f"waiting for {lacking}")
             return True
@@ -96,6 +99,13 @@ class Uploads:
                     raise
                 self._refuse(upload, error.stage, error.message, error.hint)
         return True
+
+    def _older(self, upload: Upload, record: ModelRecord) -> bool:
+        """Whether the model's upload is another file, newer than this one: ``Cats_v2`` and ``cats-v2`` are one model."""
+        if record.upload is None or part_of(record.upload.blob).stem == upload.stem:
+            return False
+        newest = self.uploads.find(record.upload.blob)
+        return newest is not None and newest.modified > upload.primary.modified
 
     def _convert(self, upload: Upload, folder: Path) -> None:
         started = self.clock()
