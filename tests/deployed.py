@@ -1,0 +1,239 @@
+"""The application on the small world, and the platform that calls it: events, queue and timers, retries and poison."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import cast
+
+from fake_cluster import FakeCluster, FakeKubernetes, FakeServer, Pace
+from fakes import FakeDocuments, FakeQueue, FakeServables, FakeUploads, Killed, World, digest
+
+from deployer.control import Control
+from deployer.errors import SlipwayError
+from deployer.execute import Executor
+from deployer.idle import Decision, IdlePolicy
+from deployer.plan import RolloutPolicy
+from deployer.record import ModelRecord
+from deployer.rollout import Rollouts
+from deployer.settings import ServingSettings
+from deployer.state import State
+from deployer.sweep import Sweep
+from deployer.teardown import Teardown
+from deployer.templates import Templates
+from deployer.uploads import Uploads
+from deployer.waking import Waker
+from exporter import (
+    ExportError,
+    ExportOptions,
+    Labels,
+    Manifest,
+    Packaging,
+    ScanBounds,
+    ScanReport,
+    Source,
+    SourceFormat,
+    VerifiedServable,
+)
+from exporter.manifest import ExporterInfo, FileDigest, Golden, Parity, Signature, SourceInfo, TensorSpec
+
+DEQUEUES = 5  # the platform gives up after so many failures
+POLICY = RolloutPolicy(
+    gpu_nodes=1, cluster_limit=timedelta(minutes=30), pods_limit=timedelta(minutes=5), prove_limit=timedelta(minutes=1),
+    drain=timedelta(seconds=15),
+)  # fmt: skip
+IDLE = IdlePolicy(
+    enabled=True, pool_after=timedelta(minutes=10), stop_after=timedelta(minutes=60), note=timedelta(seconds=30),
+    wake_limit=timedelta(minutes=35),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Converted:
+    """Stands for a ``VerifiedServable``, which only the real exporter can make: a directory and the real manifest type."""
+
+    directory: Path
+    manifest: Manifest
+
+
+@dataclass
+class FakeExporter:
+    """Substitutes the exporter at ``Uploads.scan`` and ``Uploads.export``: any bytes are a model, unless told otherwise."""
+
+    refused: dict[bytes, ExportError] = field(default_factory=dict)
+    failures: list[ExportError] = field(default_factory=list)
+    during: Callable[[], None] = lambda: None  # what else happens in the world while a conversion runs
+    conversions: int = 0
+
+    def scan(self, source: Path, options: ExportOptions, labels: Path | None) -> ScanReport:
+        """Reads all bytes of the file or directory."""
+        files = sorted(source.rglob("*")) if source.is_dir() else [source]
+        content = b"\0".join(file.read_bytes() for file in files if file.is_file())
+        if content in self.refused:
+            raise self.refused[content]
+        names = tuple(labels.read_text().split()) if labels else None
+        return ScanReport(
+            source=Source(source, SourceFormat.KERAS, Packaging.FILE), options=options,
+            labels=Labels(names, labels.name) if names and labels else None, sha256=digest(content),
+            digest=digest(content, options.model_dump_json().encode(), repr(names).encode()), bytes=len(content),
+            keras_version="3.15.1", bounds=ScanBounds(), seconds=0.1,
+        )  # fmt: skip
+
+    def export(self, report: ScanReport, destination: Path) -> VerifiedServable:
+        """Writes the files that a servable has; its golden answer follows from its content."""
+        self.conversions += 1
+        self.during()
+        if self.failures:
+            raise self.failures.pop(0)
+        (destination / "variables").mkdir(parents=True)
+        files = {
+            "saved_model.pb": report.digest, "variables/variables.index": "index",
+            "variables/variables.data-00000-of-00001": report.sha256,
+        }  # fmt: skip
+        for name, text in files.items():
+            (destination / name).write_text(text)
+        manifest = _manifest(report, files)
+        manifest.write(destination)
+        return cast(VerifiedServable, _Converted(destination, manifest))
+
+
+def _manifest(report: ScanReport, files: dict[str, str]) -> Manifest:
+    image = {"image_bytes": TensorSpec(dtype="string", shape=[None])}
+    scores = {"scores": TensorSpec(dtype="float32", shape=[None, 2])}
+    return Manifest(
+        source=SourceInfo(
+            name=report.source.path.name, format="keras", sha256=report.sha256, bytes=report.bytes,
+            keras_version=report.keras_version,
+        ),
+        exporter=ExporterInfo(slipway="0.1.0", tensorflow="2.21.0", keras="3.15.1"),
+        signatures={
+            "classify_image": Signature(method="tensorflow/serving/predict", inputs=dict(image), outputs=dict(scores))
+        },
+        image=None,
+        labels=report.labels.names if report.labels else None,
+        top=report.options.top,
+        golden=[
+            Golden(
+                signature="classify_image", inputs={"image_bytes": [{"b64": "AAAA"}]},
+                outputs={"scores": int(report.digest[:6], 16) / 0xFFFFFF}, rtol=1e-3, atol=1e-5,
+            )
+        ],
+        parity=Parity(max_abs_error=0.0, max_rel_error=0.0, batch_sizes=[1, 3], rtol=1e-3, atol=1e-5),
+        files={name: FileDigest(sha256=digest(text.encode()), bytes=len(text)) for name, text in files.items()},
+        bytes=sum(map(len, files.values())),
+        timings={"scan": 0.1, "load": 0.5},
+    )  # fmt: skip
+
+
+class Deployed:
+    """The use cases wired to the fakes, as ``deployer.wiring`` wires them to Azure; and the platform around them.
+
+    Methods that say "the platform" deliver with retries, as the Functions host does: a failed or killed call is made
+    again, up to five times, then the message is poison.
+    """
+
+    def __init__(self, *, gpus: int = 1, pool_count: int = 1, pace: Pace | None = None) -> None:
+        self.world = World()
+        self.pace = pace or Pace()
+        self.documents = FakeDocuments(self.world)
+        self.store = FakeUploads(self.world)
+        self.servables = FakeServables(self.world)
+        self.queue = FakeQueue(self.world)
+        self.exporter = FakeExporter()
+        self.cluster = FakeCluster(self.world, self.pace, pool_count=pool_count)
+        self.kubernetes = FakeKubernetes(self.world, self.cluster, self.pace)
+        self.server = FakeServer(self.kubernetes, self.servables)
+        self.state = State(self.documents, self.world.clock)
+        self.waker = Waker(self.state, self.queue, self.world.clock)
+        self.steps: list[str] = []
+        self.poison: list[str] = []
+        self.gpus = gpus
+        self.restart()
+
+    def restart(self) -> None:
+        """A fresh process: nothing held in memory is carried over."""
+        clock = self.world.clock
+        templates = Templates(ServingSettings(), "gpu", "account", "group")
+        self.uploads = Uploads(
+            self.state, self.documents, self.store, self.servables, self.queue, self.exporter.scan, self.exporter.export,
+            clock,
+        )  # fmt: skip
+        executor = Executor(
+            self.state,
+            self.cluster,
+            self.kubernetes,
+            self.servables,
+            self.store,
+            self.server,
+            self.queue,
+            templates,
+            clock,
+        )
+        policy = RolloutPolicy(self.gpus, POLICY.cluster_limit, POLICY.pods_limit, POLICY.prove_limit, POLICY.drain)
+        self.rollouts = Rollouts(self.state, self.cluster, self.kubernetes, self.queue, executor, policy, 2, clock)
+        self.sweep = Sweep(self.state, self.store, self.uploads, self.queue, timedelta(seconds=60), clock)
+        self.teardown = Teardown(
+            self.state, self.documents, self.cluster, self.kubernetes, IDLE, timedelta(minutes=30), clock
+        )
+        self.control = Control(self.state, self.cluster, self.waker, self.teardown, "gpu", clock)
+
+    def record(self, model: str) -> ModelRecord:
+        """The model's record."""
+        return self.state.model(model)
+
+    def serving(self, model: str) -> int | None:
+        """The version that answers a client now: the route's, if its pods do."""
+        route = self.record(model).route
+        return route.version if route and self.kubernetes.ready(f"tfs-{model}-v{route.version}") else None
+
+    def run(self, seconds: float = 600, *, watch: Callable[[], None] = lambda: None) -> "Deployed":
+        """The platform delivers all events and messages that fall due in this time; ``watch`` looks in between."""
+        end = self.world.now + timedelta(seconds=seconds)
+        while self.world.now <= end:
+            while self.store.events:
+                blob = self.store.events.pop(0)
+                self._deliver(blob, lambda blob=blob: self.uploads.take(blob))  # type: ignore[misc]  # blob is bound
+                watch()
+            while (message := self.queue.take()) is not None:
+                self._deliver(message.model, lambda model=message.model: self._advance(model))  # type: ignore[misc]
+                watch()
+            self.world.pass_time(1)
+        return self
+
+    def drop(self, name: str, data: bytes | str, *, seconds: float = 600) -> "Deployed":
+        """A user uploads, and the platform does what follows."""
+        self.store.drop(name, data)
+        return self.run(seconds)
+
+    def tick(self) -> Decision | None:
+        """The teardown timer fires."""
+        return self.teardown.run()
+
+    def request(self, model: str) -> None:
+        """A request arrives: what the proxy does for it outside the model server."""
+        self.documents.put(f"activity/{model}/instance", b"")
+        self.waker.wake(model, by="request")
+
+    def _advance(self, model: str) -> None:
+        step = self.rollouts.advance(model)
+        name = type(step).__name__
+        if step is not None and (not self.steps or self.steps[-1] != name):
+            self.steps.append(name)
+
+    def _deliver(self, what: str, call: Callable[[], None]) -> None:
+        for _ in range(DEQUEUES):
+            try:
+                return call()
+            except (SlipwayError, ExportError):
+                self.world.pass_time(1)
+            except Killed:
+                self.restart()
+                self.world.pass_time(61)  # the message's visibility timeout, or a lease that must run out
+        self.poison.append(what)
+        return None
+
+    def told_of(self, model: str) -> dict[str, object]:
+        """What users are shown of the model, by way of JSON."""
+        shown: dict[str, object] = json.loads(json.dumps(self.control.model(model)))
+        return shown

@@ -1,0 +1,265 @@
+"""A small world in memory that implements ``deployer/ports.py``: storage, the queue, and the seam for faults.
+
+Everything that the deployer does outside passes ``World.effect``: there it is counted, and there it can be made to fail or
+"killed", before or after it happened. Time stands still but for ``World.pass_time``. The cluster's half is ``fake_cluster``.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from deployer.errors import Conflict
+from deployer.ports import BlobRef, StoredDocument
+
+LEASE = timedelta(seconds=60)
+
+
+class Killed(BaseException):
+    """The process ended here, at this instruction. No handler of the product may catch it."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One call to the outside. ``number`` counts those that change something, from 1; 0 for a mere look."""
+
+    number: int
+    name: str
+    subject: str
+    at: datetime
+
+
+@dataclass
+class Fault:
+    """What goes wrong at the effects that ``at`` chooses; ``after``: only once the effect has taken place."""
+
+    at: Callable[[Effect], bool]
+    error: BaseException
+    after: bool = False
+    times: int = 1
+
+
+@dataclass
+class World:
+    """The clock, the seam that all effects pass, and the faults to come."""
+
+    now: datetime = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    effects: list[Effect] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    _changes: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def clock(self) -> datetime:
+        """The time."""
+        return self.now
+
+    def pass_time(self, seconds: float) -> None:
+        """Lets time pass."""
+        self.now += timedelta(seconds=seconds)
+
+    def kill_at(self, number: int, *, after: bool = False) -> None:
+        """Kills the process at the change of this number, counted from the world's beginning."""
+        self.faults.append(Fault(lambda effect: effect.number == number, Killed(number), after))
+
+    def fail(self, name: str, error: BaseException, *, times: int = 1, after: bool = False) -> None:
+        """Makes the next effects of this name fail."""
+        self.faults.append(Fault(lambda effect: effect.name == name, error, after, times))
+
+    @contextmanager
+    def effect(self, name: str, subject: str = "", *, changes: bool = True) -> Iterator[None]:
+        """One effect; its body is what happens outside."""
+        effect = Effect(next(self._changes) if changes else 0, name, subject, self.now)
+        self._strike(effect, after=False)
+        yield
+        self.effects.append(effect)
+        self._strike(effect, after=True)
+
+    def changes(self) -> list[Effect]:
+        """The effects that changed something and took place."""
+        return [effect for effect in self.effects if effect.number]
+
+    def times(self, name: str, subject: str) -> list[datetime]:
+        """When these effects took place."""
+        return [effect.at for effect in self.effects if (effect.name, effect.subject) == (name, subject)]
+
+    def _strike(self, effect: Effect, *, after: bool) -> None:
+        for fault in self.faults:
+            if fault.times > 0 and fault.after == after and fault.at(effect):
+                fault.times -= 1
+                raise fault.error
+
+
+@dataclass
+class Blob:
+    """A stored blob."""
+
+    data: bytes
+    etag: str
+    modified: datetime
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class Container:
+    """One blob container: the base of the three below. Names sort as Azure lists them."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self._world = world
+        self._name = name
+        self._etags = itertools.count(1)
+        self.blobs: dict[str, Blob] = {}
+
+    def store(self, path: str, data: bytes) -> str:
+        """Stores as somebody else would: no effect of the deployer's."""
+        etag = f"0x{self._name}{next(self._etags)}"
+        self.blobs[path] = Blob(data, etag, self._world.now)
+        return etag
+
+    def listing(self, prefix: str) -> Iterable[BlobRef]:
+        with self._effect("list", prefix, changes=False):
+            found = sorted((name, blob) for name, blob in self.blobs.items() if name.startswith(prefix))
+        return iter([_ref(name, blob) for name, blob in found])
+
+    def read(self, path: str) -> StoredDocument | None:
+        with self._effect("read", path, changes=False):
+            blob = self.blobs.get(path)
+            return None if blob is None else StoredDocument(blob.data, blob.etag)
+
+    def remove(self, path: str) -> None:
+        with self._effect("remove", path):
+            self.blobs.pop(path, None)
+
+    def _effect(self, what: str, path: str, *, changes: bool = True) -> AbstractContextManager[None]:
+        return self._world.effect(f"{self._name}.{what}", path, changes=changes)
+
+
+class FakeDocuments(Container):
+    """The state container. Implements ``Documents``. A lease whose holder was killed runs out by the clock."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, "documents")
+        self.leases: dict[str, datetime] = {}
+
+    def write(self, path: str, data: bytes, *, etag: str | None) -> str:
+        with self._effect("write", path):
+            before = self.blobs.get(path)
+            if (before.etag if before else None) != etag:
+                raise Conflict("conflict", f"'{path}' was written by another.", "Read it again.")
+            return self.store(path, data)
+
+    def put(self, path: str, data: bytes) -> None:
+        with self._effect("put", path):
+            self.store(path, data)
+
+    @contextmanager
+    def lease(self, name: str) -> Iterator[bool]:
+        with self._effect("lease", name):
+            held = self.leases.get(name, self._world.now) <= self._world.now
+            if held:
+                self.leases[name] = self._world.now + LEASE
+        if not held:
+            yield False
+            return
+        try:
+            yield True
+        except Killed:
+            raise
+        except BaseException:
+            del self.leases[name]
+            raise
+        else:
+            del self.leases[name]
+
+
+class FakeUploads(Container):
+    """The drop container. Implements ``UploadStore``. ``drop`` is the user's."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, "uploads")
+        self.events: list[str] = []
+
+    def drop(self, name: str, data: bytes | str, *, event: bool = True) -> None:
+        """A user uploads; the platform tells of it, unless the event is lost."""
+        self.store(name, data.encode() if isinstance(data, str) else data)
+        if event:
+            self.events.append(name)
+
+    def find(self, blob: str) -> BlobRef | None:
+        with self._effect("find", blob, changes=False):
+            found = self.blobs.get(blob)
+            return None if found is None else _ref(blob, found)
+
+    def download(self, blob: BlobRef, to: Path) -> None:
+        with self._effect("download", blob.name, changes=False):
+            found = self.blobs.get(blob.name)
+            if found is None or found.etag != blob.etag:
+                raise Conflict("overwritten", f"'{blob.name}' changed while it was read.", "It is begun anew.")
+            to.write_bytes(found.data)
+
+    def tag(self, blob: str, tags: Mapping[str, str]) -> None:
+        with self._effect("tag", blob):
+            if blob in self.blobs:
+                after = {**self.blobs[blob].tags, **tags}
+                self.blobs[blob].tags = {key: value for key, value in after.items() if value}
+
+    def tags(self, blob: str) -> dict[str, str]:
+        """The blob's index tags."""
+        return self.blobs[blob].tags
+
+
+class FakeServables(Container):
+    """The container that the cluster mounts. Implements ``ServableStore``. Published files may never change."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, "servables")
+
+    def upload(self, path: str, source: Path) -> None:
+        with self._effect("upload", path):
+            self.store(path, source.read_bytes())
+
+    def visible(self) -> dict[str, list[str]]:
+        """What TensorFlow Serving would take for versions: directories with a saved_model.pb, and their files."""
+        roots = [name.removesuffix("saved_model.pb") for name in self.blobs if name.endswith("/saved_model.pb")]
+        return {root.rstrip("/"): sorted(self._below(root)) for root in sorted(roots)}
+
+    def _below(self, root: str) -> Iterator[str]:
+        return (name.removeprefix(root) for name in self.blobs if name.startswith(root))
+
+
+@dataclass(frozen=True)
+class Message:
+    """A queued message and when it becomes visible."""
+
+    model: str
+    due: datetime
+
+
+class FakeQueue:
+    """The queue ``rollouts``. Implements ``RolloutQueue``. ``take`` is the platform's."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.messages: list[Message] = []
+
+    def ask(self, model: str, *, delay_seconds: int = 0) -> None:
+        with self._world.effect("queue.ask", model):
+            self.messages.append(Message(model, self._world.now + timedelta(seconds=delay_seconds)))
+
+    def take(self) -> Message | None:
+        """The next visible message, which is then gone."""
+        due = [message for message in self.messages if message.due <= self._world.now]
+        if not due:
+            return None
+        first = min(due, key=lambda message: message.due)
+        self.messages.remove(first)
+        return first
+
+
+def digest(*parts: bytes) -> str:
+    """SHA-256 over these, in hexadecimal."""
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _ref(name: str, blob: Blob) -> BlobRef:
+    return BlobRef(name, blob.etag, len(blob.data), blob.modified)
