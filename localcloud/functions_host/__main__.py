@@ -15,6 +15,7 @@ from pathlib import Path
 
 from localcloud.functions_host.errors import HostError
 from localcloud.functions_host.host import Options, run
+from localcloud.functions_host.queue_listener import Pace
 
 
 def main() -> int:
@@ -46,6 +47,7 @@ def _options() -> Options:
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
     parser.add_argument("--blob-poll-seconds", type=float, default=1.0, help="Azure: 10")
     parser.add_argument("--queue-poll-seconds", type=float, default=1.0, help="caps maxPollingInterval; Azure: no cap")
+    parser.add_argument("--queue-hidden-seconds", type=int, default=30, help="of a message taken; Azure: 600")
     parser.add_argument("--grace-seconds", type=float, default=5.0, help="for running functions, at the end")
     parser.add_argument("--http-limit-seconds", type=float, default=230.0, help="after which a client gets a 504")
     values = parser.parse_args()
@@ -55,7 +57,7 @@ def _options() -> Options:
         ready_file=values.ready_file,
         port=values.port,
         blob_poll_seconds=values.blob_poll_seconds,
-        queue_poll_seconds=values.queue_poll_seconds,
+        pace=Pace(longest_wait=values.queue_poll_seconds, hidden=values.queue_hidden_seconds),
         grace_seconds=values.grace_seconds,
         http_limit_seconds=values.http_limit_seconds,
     )

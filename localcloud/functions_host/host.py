@@ -18,7 +18,7 @@ from localcloud.functions_host.blob_trigger import BlobMessage, BlobRunner, Blob
 from localcloud.functions_host.errors import InvocationError
 from localcloud.functions_host.host_json import HostJson
 from localcloud.functions_host.http_server import HttpFrontEnd
-from localcloud.functions_host.queue_listener import Handle, QueueListener
+from localcloud.functions_host.queue_listener import Handle, Pace, QueueListener
 from localcloud.functions_host.storage import HOST_CONNECTION, Storage
 from localcloud.functions_host.timer_trigger import Timer
 from localcloud.functions_host.triggers import BlobTrigger, Function, HttpTrigger, QueueTrigger, TimerTrigger
@@ -36,7 +36,7 @@ class Options:
     ready_file: Path | None = None
     port: int = 0
     blob_poll_seconds: float = 1.0
-    queue_poll_seconds: float = 1.0
+    pace: Pace = field(default_factory=Pace)
     grace_seconds: float = 5.0
     http_limit_seconds: float = 230.0
 
@@ -147,7 +147,7 @@ def _start_blobs(host: _Host, queue: QueueClient, running: _Running) -> QueueLis
         host.stores.queue(first_trigger.connection, blob_trigger.POISON_QUEUE, first.id),  # Azurite is one account
         BlobRunner(triggered, host.stores, host.worker).handle,
         host.config.blobs.queue_options(),
-        longest_wait=host.options.queue_poll_seconds,
+        pace=host.options.pace,
     )
     scanner = BlobScanner(host.secrets.host_id, triggered, host.stores, queue, on_enqueued=listener.wake)
     running.listeners.append(listener)
@@ -165,7 +165,7 @@ def _start_queues(host: _Host, running: _Running) -> None:
             host.stores.queue(trigger.connection, f"{trigger.queue}-poison", function.id),
             _handle_message(function, trigger, host.worker),
             host.config.queues,
-            longest_wait=host.options.queue_poll_seconds,
+            pace=host.options.pace,
         )
         running.listeners.append(listener)
         running.start(listener.listen(), f"queue of {function.name}")

@@ -1,8 +1,8 @@
 """Takes messages from a storage queue, at least once each: the queue trigger, and the queue behind the blob trigger.
 
-A message's life: taken (invisible for ``_VISIBILITY`` seconds, renewed while it is handled) → handled → deleted; or
-failed → visible again after ``visibilityTimeout``; or failed ``maxDequeueCount`` times → copied to the poison queue and
-deleted. A host that dies in between leaves the message to become visible by itself.
+A message's life: taken (invisible, renewed at half of that time while it is handled) → handled → deleted; or failed →
+visible again after ``visibilityTimeout``; or failed ``maxDequeueCount`` times → copied to the poison queue and deleted.
+A host that dies in between leaves the message to become visible by itself.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import binascii
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.storage.queue import QueueMessage
@@ -23,10 +24,19 @@ from localcloud.functions_host.host_json import QueueOptions
 
 logger = logging.getLogger(__name__)
 
-# Azure hides a message for ten minutes and renews at half of them. Here a killed host's messages come back sooner.
-_VISIBILITY = 30.0
 _LEAST_WAIT = 0.1  # seconds between looks at a queue that has just had messages; doubles up to maxPollingInterval
 _SETTLE_SECONDS = 5.0  # to give a message back
+
+
+@dataclass(frozen=True)
+class Pace:
+    """In seconds. ``longest_wait`` caps ``maxPollingInterval``, as nothing here is billed by the request; ``hidden`` is for
+    how long a message that was taken is invisible, where Azure has ten minutes: a killed host's come back sooner.
+    """
+
+    longest_wait: float = 1.0
+    hidden: int = 30
+
 
 Handle = Callable[[QueueContent], Awaitable[None]]
 
@@ -35,14 +45,14 @@ class QueueListener:
     """One queue. ``handle`` raises :class:`InvocationError` where the message is to be tried again."""
 
     def __init__(
-        self, queue: QueueClient, poison: QueueClient, handle: Handle, options: QueueOptions, *, longest_wait: float
+        self, queue: QueueClient, poison: QueueClient, handle: Handle, options: QueueOptions, *, pace: Pace
     ) -> None:
-        """``longest_wait`` caps ``maxPollingInterval``, in seconds: nothing here is billed by the request."""
         self._queue = queue
         self._poison = poison
         self._handle = handle
         self._options = options
-        self._longest_wait = min(longest_wait, options.max_polling_interval)
+        self._longest_wait = min(pace.longest_wait, options.max_polling_interval)
+        self._hidden = pace.hidden
         self._running: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._stopping = False
@@ -96,9 +106,7 @@ class QueueListener:
 
     async def _take(self) -> list[QueueMessage]:
         try:
-            found = self._queue.receive_messages(
-                max_messages=self._options.batch_size, visibility_timeout=int(_VISIBILITY)
-            )
+            found = self._queue.receive_messages(max_messages=self._options.batch_size, visibility_timeout=self._hidden)
             return [message async for message in found]
         except ResourceNotFoundError:
             return []  # the queue does not exist yet
@@ -147,10 +155,10 @@ class QueueListener:
     async def _renew(self, message: QueueMessage, settled: asyncio.Event) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(settled.wait(), _VISIBILITY / 2)
+                await asyncio.wait_for(settled.wait(), self._hidden / 2)
                 return
             try:
-                renewed = await self._queue.update_message(message, visibility_timeout=int(_VISIBILITY))
+                renewed = await self._queue.update_message(message, visibility_timeout=self._hidden)
             except AzureError as error:
                 logger.warning("Message %s of %s could not be renewed: %s", message.id, self._queue.queue_name, error)
             else:

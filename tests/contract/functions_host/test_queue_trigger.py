@@ -117,6 +117,33 @@ async def test_what_is_unfinished_when_the_host_ends_is_given_back(
     assert await again.recorded(2) == [{"count": 1}, {"count": 2}]
 
 
+async def test_a_message_stays_hidden_for_as_long_as_its_function_runs(
+    start_host: StartHost, rollouts: QueueClient
+) -> None:
+    """Three times as long as it is hidden at first."""
+    host = await start_host(
+        ACCEPTING.replace("    record", "    await asyncio.sleep(3)\n    record"),
+        arguments=["--queue-hidden-seconds", "1"],
+    )
+    rollouts.send_message(in_base64("look"))
+    await host.recorded(1)
+    await until(is_empty(rollouts), what="the message to be deleted")
+    assert [record["count"] for record in host.records] == [1]
+
+
+async def test_a_message_of_a_host_that_was_killed_comes_back_to_the_next(
+    start_host: StartHost, rollouts: QueueClient
+) -> None:
+    host = await start_host(SLOW, arguments=["--queue-hidden-seconds", "1"])
+    rollouts.send_message(in_base64("look"))
+    await host.recorded(1)
+    host.process.kill()
+    await host.process.wait()
+    (host.folder / "ready.json").unlink()
+    again = await start_host()
+    assert await again.recorded(2) == [{"count": 1}, {"count": 2}]
+
+
 async def test_a_function_that_exceeds_the_function_timeout_has_failed(
     start_host: StartHost, rollouts: QueueClient
 ) -> None:

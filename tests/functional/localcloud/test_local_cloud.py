@@ -21,6 +21,8 @@ from localcloud.endpoints import Endpoints
 from localcloud.errors import DataFolderError, ProcessEndedError
 from localcloud.settings import Cluster, app_settings
 
+pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="what is left running is looked up in /proc")
+
 APP = """
 @app.blob_trigger(arg_name="client", path="models/{name}", connection="AzureWebJobsStorage", source="EventGrid")
 def uploaded(client: blob.BlobClient):
