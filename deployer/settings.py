@@ -22,6 +22,9 @@ class ClusterSettings(_Group):
     name: str = Field("", description="the managed cluster's name")
     gpu_pool: str = Field("gpu", description="the User node pool that idles to zero; its label is agentpool=NAME")
     gpu_nodes: int = Field(1, ge=1, description="nodes of that pool when awake: one serves one GPU model")
+    arm_audience: str = Field(
+        "https://management.azure.com", description="what its tokens are asked for; differs likewise"
+    )
     arm_url: str = Field(
         "https://management.azure.com", description="Azure Resource Manager; differs in sovereign clouds"
     )

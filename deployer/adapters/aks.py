@@ -51,7 +51,7 @@ def container_service(settings: ClusterSettings, credential: TokenCredential) ->
         SlipwayError: ``bad_setting``, where a token would travel over plain http to another machine.
     """
     url = urlsplit(settings.arm_url)
-    scope = f"{settings.arm_url.rstrip('/')}/.default"
+    scope = f"{settings.arm_audience}/.default"
     policy: dict[str, Any] = {}
     if url.scheme != "https":
         if not (url.hostname or "").startswith("127."):

@@ -113,7 +113,11 @@ async def test_a_dropped_model_serves_is_replaced_under_load_survives_a_bad_one_
     assert [item["version"] for item in seen["versions"]] == [1, 2]
 
     # Idle: the pods go, then the GPU pool, and its nodes with it.
-    await client.until(client.cluster, lambda found: found["pool"]["count"] == 0, "the GPU pool at 0")
+    await client.until(
+        client.cluster,
+        lambda found: found["pool"]["count"] == 0 and found["provisioning"] == "Succeeded",
+        "an empty pool",
+    )
     assert (await client.model("digits"))["state"] == "asleep"
     assert gpu_nodes(client) == []
     assert client.apps.read_namespaced_deployment("tfs-digits-v2", "slipway").spec.replicas == 0
