@@ -17,6 +17,7 @@ from deployer.images import images_in
 
 log = logging.getLogger(__name__)
 
+_COUNT = re.compile(r"[1-9][0-9]{0,8}")
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d+)")
 
 
@@ -50,8 +51,8 @@ def classify_request(headers: Mapping[str, str], params: Mapping[str, str], body
             "Send a smaller image, or raise SLIPWAY_PROXY__MAX_BODY_MB.", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         )  # fmt: skip
     top = params.get("top")
-    if top is not None and not (top.isascii() and top.isdigit() and int(top) > 0):
-        raise BadRequest("bad_parameter", f"top={top} is no number of classes.", "Use ?top=3, for example.")
+    if top is not None and not _COUNT.fullmatch(top):
+        raise BadRequest("bad_parameter", f"top={top[:20]} is no number of classes.", "Use ?top=3, for example.")
     wait = _WAIT.search(headers.get("prefer", ""))
     images = images_in(headers.get("content-type", ""), body)
     return Classify(images, None if top is None else int(top), float(wait[1]) if wait else 0.0)

@@ -37,7 +37,7 @@ class Replicas(_Strict):
 class IdleOptions(_Strict):
     """When this model's pods may go."""
 
-    after_minutes: float | None = Field(None, gt=0)
+    after_minutes: float | None = Field(None, gt=0, le=525_600)  # a year
 
     @property
     def after(self) -> timedelta | None:
@@ -66,6 +66,10 @@ class ModelOptions(_Strict):
     serve: ServeOptions
 
 
+# PyYAML lets some errors of its constructors through: of dates that do not exist, of tags on what they do not fit.
+_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError)
+
+
 def parse_options(text: str | None, *, where: str) -> ModelOptions:
     """Reads the options file ``where``; ``None`` means that there is none.
 
@@ -76,7 +80,7 @@ def parse_options(text: str | None, *, where: str) -> ModelOptions:
         return ModelOptions(export=ExportOptions(), serve=ServeOptions())
     try:
         given = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except _UNREADABLE as error:
         raise _refused(where, f"it is not YAML: {error}") from error
     if given is None:
         given = {}
