@@ -1,7 +1,6 @@
 """Requests and answers in the column format of TensorFlow Serving's REST API, for the rollout to prove itself with."""
 
 import base64
-import json
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,13 @@ from exporter.convert.parity import GOLDEN
 from exporter.convert.served import Arrays
 from exporter.manifest import Golden
 
-MOST_BYTES = 1_000_000
+MOST_BYTES = 1_400_000
+"""Of JSON: an image of 299 by 299 in numbers of one digit, which takes some ten ms to parse."""
 _UNKNOWN_TO_REST = frozenset({"float16", "bfloat16"})
 
 
 def golden(signature: str, inputs: Arrays, outputs: Arrays) -> list[Golden]:
-    """The exchange as JSON, or none where REST has no form for it or it would be over a megabyte."""
+    """The exchange as JSON, or none where REST has no form for it or it would be far over a megabyte."""
     arrays = [*inputs.values(), *outputs.values()]
     if any(_unfit(array) for array in arrays):
         return []
@@ -30,7 +30,7 @@ def golden(signature: str, inputs: Arrays, outputs: Arrays) -> list[Golden]:
         rtol=GOLDEN.rtol,
         atol=GOLDEN.atol,
     )
-    return [made] if len(json.dumps(made.inputs)) + len(json.dumps(made.outputs)) <= MOST_BYTES else []
+    return [made] if len(made.model_dump_json()) <= MOST_BYTES else []
 
 
 def _unfit(array: np.ndarray[Any, Any]) -> bool:

@@ -164,7 +164,10 @@ def _given(image: ImageOptions, options: ExportOptions) -> dict[Inferable, objec
 def _side(name: str, given: int | None, own: int | None) -> int:
     match given, own:
         case None, None:
-            raise _bad(f"The model takes images of any size, so image.{name} has to be given.", code="image_size")
+            raise _bad(
+                "The model takes images of any size, so image.height and image.width have to be given.",
+                code="image_size",
+            )
         case None, int(size):
             return size
         case int(size), None:

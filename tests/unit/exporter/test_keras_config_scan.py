@@ -1,11 +1,15 @@
 """A .keras configuration is a program; only what is known to be harmless passes."""
 
+import ast
+import importlib.util
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from exporter import NotAModel, ScanRefused, Unsupported, keras_scan
+from exporter.keras_names import ALLOWED
 
 INPUT = {
     "module": "keras.layers",
@@ -35,6 +39,32 @@ def test_a_model_of_keras_own_layers_passes_and_tells_its_version() -> None:
     dense = layer("Dense", units=2, activation="relu", kernel_initializer=layer("Zeros", module="keras.initializers"))
     found = keras_scan.check(sequential(dense), b'{"keras_version": "3.15.1"}', name="model.keras")
     assert (found.class_name, found.keras_version) == ("Sequential", "3.15.1")
+
+
+def test_every_layer_of_the_installed_keras_is_either_allowed_or_refused_by_name() -> None:
+    """Read from its source, as importing Keras would import TensorFlow."""
+    found = importlib.util.find_spec("keras")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    tree = ast.parse((Path(found.submodule_search_locations[0]) / "layers" / "__init__.py").read_text())
+    exported = {
+        name.asname or name.name for node in tree.body if isinstance(node, ast.ImportFrom) for name in node.names
+    }
+    layers = {name for name in exported if name[0].isupper()} - {"Layer", "Input", "InputSpec"}
+    code_carrying = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+    assert layers - ALLOWED["keras.layers"] == code_carrying
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("keras.src.applications.convnext", "LayerScale"),
+        ("keras.src.applications.convnext", "StochasticDepth"),
+        ("keras.src.applications.inception_resnet_v2", "CustomScaleLayer"),
+    ],
+)
+def test_layers_that_only_keras_applications_use_pass(module: str, name: str) -> None:
+    keras_scan.check(sequential(layer(name, module=module, registered=name)), None, name="model.keras")
 
 
 def test_operations_of_keras_ops_pass() -> None:
