@@ -108,8 +108,8 @@ async def test_a_setting_overrides_host_json(start_host: StartHost, rollouts: Qu
 async def test_what_is_unfinished_when_the_host_ends_is_given_back(
     start_host: StartHost, rollouts: QueueClient
 ) -> None:
-    """The host does not wait for the thread, and its exit status is still 0."""
-    host = await start_host(SLOW, arguments=["--grace-seconds", "0.2"])
+    """Long before it would become visible by itself. The host does not wait for the thread; its status is still 0."""
+    host = await start_host(SLOW, arguments=["--grace-seconds", "0.2", "--queue-hidden-seconds", "600"])
     rollouts.send_message(in_base64("look"))
     await host.recorded(1)
     assert await host.stop() == 0

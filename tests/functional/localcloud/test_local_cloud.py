@@ -109,7 +109,9 @@ async def test_the_endpoints_are_in_a_private_file_while_the_cloud_is_ready(tmp_
     file = tmp_path / "data" / "endpoints.json"
     file.parent.mkdir()
     file.write_text('{"functions_url": "http://left.behind"}')
-    async with LocalCloud(options(tmp_path)) as cloud:
+    while_starting: list[bool] = []
+    async with LocalCloud(options(tmp_path), lambda stage, seconds: while_starting.append(file.exists())) as cloud:
+        assert while_starting == [False, False, False]
         written = json.loads(file.read_text())
         assert Endpoints(**written) == cloud.endpoints
         assert set(written) == {
