@@ -7,6 +7,7 @@ import sys
 
 from localcloud.aks.options import Options, parse
 from localcloud.aks.stand_in import AksStandIn
+from localcloud.arm import ProvisioningError
 from localcloud.kubelet import LoopbackUnavailableError
 
 
@@ -24,7 +25,7 @@ def main() -> int:
     logging.getLogger("azure").setLevel(logging.WARNING)
     try:
         asyncio.run(_run(parse(sys.argv[1:])))
-    except (LoopbackUnavailableError, OSError) as error:
+    except (LoopbackUnavailableError, ProvisioningError, OSError) as error:
         sys.stderr.write(f"The AKS stand-in cannot run: {error}\n")
         return 1
     return 0

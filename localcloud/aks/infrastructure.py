@@ -23,6 +23,7 @@ from localcloud.kubelet import (
     LoopbackRange,
     LoopbackUnavailableError,
     NodeAgent,
+    background,
 )
 
 _log = logging.getLogger(__name__)
@@ -110,8 +111,7 @@ class LocalInfrastructure:
             self._api = await self._start_api()
             self._client = KubernetesClient(self._api.url, self._token, user_agent="kubelet")
             proxy = ServiceProxy(self._client, self._service_addresses)
-            self._proxy = asyncio.create_task(proxy.run(), name="service proxy")
-            self._proxy.add_done_callback(_ended)
+            self._proxy = background.start(proxy.run(), "service proxy")
         return self._client
 
     async def _down(self) -> None:
@@ -140,8 +140,3 @@ class LocalInfrastructure:
                     path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
                     await client.delete(path, uid=metadata["uid"], grace_seconds=0)
                 await client.delete(f"/api/v1/nodes/{name}")
-
-
-def _ended(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        _log.error("%s failed", task.get_name(), exc_info=task.exception())

@@ -73,6 +73,7 @@ class Container:
         self.logs = ContainerLogs(context.folder / "logs" / spec["name"])
         self._stopping = asyncio.Event()
         self._grace = 30.0
+        self._hooks = True
         self._policy = context.pod["spec"].get("restartPolicy", "Always")
 
     @property
@@ -80,9 +81,10 @@ class Container:
         """Whether its process runs."""
         return isinstance(self.record.state, Running)
 
-    def stop(self, grace_seconds: float) -> None:
-        """Asks for the end: preStop, SIGTERM, and SIGKILL when the grace is over. `run` returns when it has come."""
+    def stop(self, grace_seconds: float, *, hooks: bool) -> None:
+        """Asks for the end: preStop (with ``hooks``), SIGTERM, and SIGKILL when the grace is over; then `run` returns."""
         self._grace = grace_seconds
+        self._hooks = hooks
         self._stopping.set()
 
     async def run(self) -> None:
@@ -233,7 +235,7 @@ class Container:
         self.record.ready = False
         self._context.changed()
         begun = time.monotonic()
-        hook: Object = (self._spec.get("lifecycle") or {}).get("preStop") or {}
+        hook: Object = ((self._spec.get("lifecycle") or {}).get("preStop") or {}) if self._hooks else {}
         match hook:
             case {"sleep": {"seconds": seconds}}:
                 await asyncio.sleep(min(float(seconds), grace))

@@ -19,6 +19,8 @@ from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, ResourceModifiedError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
+from localcloud.kubelet import background
+
 _log = logging.getLogger(__name__)
 _LAST = "saved_model.pb"
 _SECONDS = 60  # of a single request
@@ -77,7 +79,7 @@ class BlobMirrors:
             raise MirrorError(f"blob container {container} cannot be read: {error}") from error
         self._users[container] = self._users.get(container, 0) + 1
         if container not in self._polls:
-            self._polls[container] = asyncio.create_task(self._poll(mirror), name=f"mirror of {container}")
+            self._polls[container] = background.start(self._poll(mirror), f"mirror of {container}")
         return mirror.tree
 
     def unmount(self, container: str) -> None:

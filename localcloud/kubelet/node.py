@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 
+from localcloud.kubelet import background
 from localcloud.kubelet.addresses import AddressPool, LoopbackUnavailableError
 from localcloud.kubelet.api import EventType, Informer, KubernetesClient, KubernetesError, Object
 from localcloud.kubelet.container import Container
@@ -76,8 +77,8 @@ class NodeAgent:
         self._services = replace(self._services, host_address=address)
         await self._logs.start(address)
         self._tasks = [
-            asyncio.create_task(self._join(join_seconds), name=f"kubelet of {self.node.name}"),
-            asyncio.create_task(self._events.run(), name=f"events of {self.node.name}"),
+            background.start(self._join(join_seconds), f"kubelet of {self.node.name}"),
+            background.start(self._events.run(), f"events of {self.node.name}"),
         ]
 
     async def drain(self) -> None:
@@ -225,13 +226,8 @@ class NodeAgent:
         if uid in self._endings:
             ending.close()
             return
-        task = self._endings[uid] = asyncio.create_task(ending, name=f"end of pod {uid}")
-        task.add_done_callback(lambda done: self._ended(uid, done))
-
-    def _ended(self, uid: str, task: asyncio.Task[None]) -> None:
-        self._endings.pop(uid, None)
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("pod %s did not end cleanly", uid, exc_info=task.exception())
+        task = self._endings[uid] = background.start(ending, f"end of pod {uid}")
+        task.add_done_callback(lambda _: self._endings.pop(uid, None))
 
     async def _finished(self, uid: str, grace: float, *, confirm: bool) -> None:
         worker = self._workers.get(uid)

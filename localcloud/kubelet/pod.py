@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 
-from localcloud.kubelet import pod_status
+from localcloud.kubelet import background, pod_status
 from localcloud.kubelet.addresses import AddressPool
 from localcloud.kubelet.api import KubernetesClient, KubernetesError, Object
 from localcloud.kubelet.container import Container, PodContext
@@ -78,20 +78,20 @@ class PodWorker:
     def begin(self) -> None:
         """Starts the pod in the background."""
         self._dirty.set()
-        running = asyncio.create_task(self._run(), name=f"pod {self.pod['metadata']['name']}")
-        running.add_done_callback(self._failed)
-        reporting = asyncio.create_task(self._report(), name=f"status of {self.pod['metadata']['name']}")
-        self._tasks = [running, reporting]
-
-    def _failed(self, running: asyncio.Task[None]) -> None:
-        if not running.cancelled() and running.exception() is not None:
-            _log.error("%s cannot be run", self._path, exc_info=running.exception())
+        name = self.pod["metadata"]["name"]
+        self._tasks = [
+            background.start(self._run(), f"pod {name}"),
+            background.start(self._report(), f"status of pod {name}"),
+        ]
 
     async def end(self, grace_seconds: float, *, confirm: bool) -> None:
-        """Ends the containers within the grace and frees what the pod held; ``confirm`` has the API remove it."""
+        """Ends the containers within the grace and frees what the pod held; ``confirm`` has the API remove it.
+
+        Without it, the machine is going, and hooks are not waited for.
+        """
         self._stopping.set()
         for container in self.containers.values():
-            container.stop(grace_seconds)
+            container.stop(grace_seconds, hooks=confirm)
         running, reporting = self._tasks
         try:
             await asyncio.wait([running])

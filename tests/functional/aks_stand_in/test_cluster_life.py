@@ -1,6 +1,7 @@
 """The cluster as a whole: pools that come and go, stop and start, kills and restarts, and nothing left behind."""
 
 import os
+import socket
 import stat
 import sys
 import urllib.error
@@ -134,3 +135,12 @@ def test_an_installed_tensorflow_model_server_runs_on_free_ports_with_mapped_pat
         folder = Path(seen.split('"')[1])
         assert folder.name == "cats"
         assert folder.parent.is_dir()
+
+
+def test_a_port_that_is_taken_is_said_so(azurite: str, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with pytest.raises(AssertionError, match=r"cannot run: .*address already in use"):
+            Stand(tmp_path, azurite, ["--kubernetes-port", port])
