@@ -105,8 +105,10 @@ def _hindrance(
     """Why nothing may go at all, if so."""
     if not policy.enabled:
         return "switched off by SLIPWAY_IDLE__ENABLED"
-    if cluster.busy or record.operation is not None:
+    if cluster.busy:
         return f"the cluster is {cluster.provisioning.lower()}"
+    if record.operation is not None:
+        return "the end of an operation has not been seen yet"
     if cluster.power == "Stopped":
         return "the cluster is stopped"
     if record.held_until is not None and now < record.held_until:

@@ -18,6 +18,18 @@ from deployer.settings import ServingSettings
 _FOLDER = Path(__file__).parent.parent / "k8s_templates"
 _GPU = "nvidia.com/gpu"
 
+_UNITS = {
+    "m": 1e-3,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+    "Ki": 2.0**10,
+    "Mi": 2.0**20,
+    "Gi": 2.0**30,
+    "Ti": 2.0**40,
+}
+
 Manifest = dict[str, Any]
 
 
@@ -84,6 +96,8 @@ class Templates:
         (container,) = pod["containers"]
         limits = container["resources"]["limits"]
         limits |= {"cpu": self.serving.cpu, "memory": self.serving.memory}
+        requests = container["resources"]["requests"]
+        requests |= {name: min(requests[name], limits[name], key=_amount) for name in requests}
         if gpus:
             container["image"] = self.serving.gpu_image
             limits[_GPU] = str(gpus)
@@ -104,8 +118,14 @@ class Templates:
     def _argument(self, argument: str) -> str:
         flag, _, _ = argument.partition("=")
         if flag in ("--tensorflow_intra_op_parallelism", "--tensorflow_inter_op_parallelism"):
-            return f"{flag}={max(1, int(float(self.serving.cpu)))}"
+            return f"{flag}={max(1, int(_amount(self.serving.cpu)))}"
         return argument
+
+
+def _amount(quantity: str) -> float:
+    """A Kubernetes quantity as a number: "500m" is 0.5, "4Gi" is 4 × 2³⁰."""
+    number = quantity.rstrip("".join(_UNITS) + "i")
+    return float(number) * _UNITS[quantity[len(number) :]] if quantity != number else float(number)
 
 
 def _model_config(model: str, version: int) -> str:
