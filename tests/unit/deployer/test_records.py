@@ -1,0 +1,254 @@
+"""Records change by pure functions, under ETag conditions, and are written only where something changed."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from fakes import FakeDocuments, World
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from deployer.errors import Conflict, NotFound, SlipwayError
+from deployer.record import (
+    KEPT_WAKE_TIMES,
+    ClusterRecord,
+    ModelRecord,
+    RolloutStatus,
+    Route,
+    Stage,
+    VersionRecord,
+    Wake,
+    merged,
+    noted_wake,
+    stage_done,
+)
+from deployer.state import State
+from deployer.waking import DEFAULT_SECONDS, Waker
+
+NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
+RECORD = ModelRecord(name="cats", updated=NOON)
+
+
+def version(number: int, state: str = "published") -> VersionRecord:
+    made = VersionRecord(version=number, identity=f"id{number}", state="published", created=NOON)
+    return made.but(state=state)
+
+
+def routed(number: int) -> Route:
+    return Route(version=number, address="http://v")
+
+
+def test_versions_stay_in_order_and_are_replaced_by_number() -> None:
+    record = RECORD.with_version(version(2)).with_version(version(1)).with_version(version(2, "failed"))
+    assert [(item.version, item.state) for item in record.versions] == [(1, "published"), (2, "failed")]
+    assert record.version(2).state == "failed" and record.has(1) and not record.has(3)
+    found = record.by_identity("id1")
+    assert found is not None and found.version == 1
+    with pytest.raises(KeyError, match="cats has no version 3"):
+        record.version(3)
+
+
+def test_a_change_is_validated() -> None:
+    with pytest.raises(ValidationError):
+        RECORD.but(desired="newest")
+
+
+@pytest.mark.parametrize(
+    ("record", "settled"),
+    [
+        (RECORD, True),
+        (RECORD.but(desired=1), False),
+        (RECORD.but(desired=1, route=routed(1)), True),
+        (RECORD.but(desired=2, route=routed(1)), False),
+        (RECORD.but(desired=1, asleep=True), True),
+        (
+            RECORD.but(
+                desired=1, route=routed(1),
+                rollout=RolloutStatus(version=1, started=NOON, step="Retire", since=NOON, looked=NOON),
+            ),
+            False,
+        ),
+    ],
+)  # fmt: skip
+def test_settled_means_that_nothing_remains_to_be_done(record: ModelRecord, settled: bool) -> None:
+    assert record.settled == settled
+
+
+@pytest.mark.parametrize(
+    ("record", "to"),
+    [
+        (RECORD, None),
+        (RECORD.but(route=routed(1), previous=3), 1),
+        (RECORD.but(route=routed(2), previous=1), 1),
+        (RECORD.but(previous=1), 1),
+        (RECORD.but(previous=2), None),
+        (RECORD.but(versions=(version(1, "serving"), version(2)), previous=3), 1),
+        (RECORD.but(versions=(version(1, "retired"), version(2, "serving")), previous=1), 1),
+    ],
+)
+def test_one_goes_back_to_what_serves_or_served_last(record: ModelRecord, to: int | None) -> None:
+    assert record.fallback(2) == to
+
+
+def test_a_wake_is_noted_once_and_only_so_many_are_kept() -> None:
+    record = ClusterRecord(updated=NOON)
+    for _ in range(KEPT_WAKE_TIMES + 5):
+        record = noted_wake(record.but(wake=Wake(started=NOON, rung="pool", by="x")), NOON + timedelta(seconds=90))
+    assert noted_wake(record, NOON) == record
+    assert len(record.wake_times) == KEPT_WAKE_TIMES
+    assert record.wake_times[0].seconds == 90 and record.wake is None
+
+
+@given(st.lists(st.floats(0, 1000), min_size=1, max_size=9))
+def test_the_estimate_is_a_time_that_was_seen_in_the_middle(seconds: list[float]) -> None:
+    record = ClusterRecord(updated=NOON)
+    for each in seconds:
+        started = Wake(started=NOON - timedelta(seconds=each), rung="pool", by="x")
+        record = noted_wake(record.but(wake=started), NOON)
+    found = record.estimate("pool", {})
+    assert sum(time.seconds <= found for time in record.wake_times) >= len(seconds) / 2
+    assert sum(time.seconds >= found for time in record.wake_times) >= len(seconds) / 2
+    assert record.estimate("pods", {"pods": 7.0}) == 7.0
+
+
+def test_stages_are_kept_once_each() -> None:
+    first = stage_done("scan", NOON, NOON + timedelta(seconds=1.23456))
+    again = stage_done("scan", NOON, NOON + timedelta(seconds=9), failed=True)
+    other = stage_done("scan", NOON + timedelta(seconds=5), NOON + timedelta(seconds=6))
+    assert (first.seconds, first.outcome, again.outcome) == (1.235, "done", "failed")
+    assert merged([first], [again, other]) == (first, other)
+
+
+# Under conditions -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def documents(world: World) -> FakeDocuments:
+    return FakeDocuments(world)
+
+
+@pytest.fixture
+def state(world: World, documents: FakeDocuments) -> State:
+    return State(documents, world.clock)
+
+
+def test_a_record_is_made_stamped_and_listed(world: World, state: State) -> None:
+    assert state.find("cats") is None
+    world.pass_time(60)
+    assert state.change("cats", lambda record: record.but(desired=1)).updated == world.now
+    assert list(state.models()) == ["cats"]
+    assert state.model("cats").desired == 1
+
+
+def test_what_does_not_change_is_not_written(world: World, state: State) -> None:
+    state.change("cats", lambda record: record.but(desired=1))
+    before, etag = len(world.changes()), state.model("cats").updated
+    world.pass_time(60)
+    state.change("cats", lambda record: record.but(desired=1))
+    assert len(world.changes()) == before
+    assert state.model("cats").updated == etag
+
+
+def test_a_change_is_made_again_on_what_another_wrote(state: State, documents: FakeDocuments) -> None:
+    state.change("cats", lambda record: record)
+    seen: list[int | None] = []
+
+    def change(record: ModelRecord) -> ModelRecord:
+        if not seen:  # another instance writes between our reading and writing
+            other = record.but(previous=7).model_dump_json().encode()
+            documents.store("models/cats.json", other)
+        seen.append(record.previous)
+        return record.but(desired=1)
+
+    after = state.change("cats", change)
+    assert seen == [None, 7]
+    assert (after.desired, after.previous) == (1, 7)
+
+
+def test_two_that_make_a_record_at_once_both_have_their_change(state: State, documents: FakeDocuments) -> None:
+    def change(record: ModelRecord) -> ModelRecord:
+        if documents.read("models/cats.json") is None:
+            state.change("cats", lambda other: other.but(previous=7))
+        return record.but(desired=1)
+
+    after = state.change("cats", change)
+    assert (after.desired, after.previous) == (1, 7)
+
+
+def test_others_that_never_cease_are_given_way_to(world: World, state: State) -> None:
+    world.fail("documents.write", Conflict("conflict", "written", ""), times=1000)
+    with pytest.raises(Conflict, match="in a row") as refused:
+        state.change("cats", lambda record: record)
+    assert refused.value.code == "busy"
+
+
+def test_an_unknown_model_is_told_by_name(state: State) -> None:
+    with pytest.raises(NotFound, match="no model 'dogs'"):
+        state.model("dogs")
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"{}", json.dumps({"name": "cats", "colour": 1}).encode()])
+def test_a_damaged_record_is_named_and_not_overwritten(state: State, documents: FakeDocuments, text: bytes) -> None:
+    documents.store("models/cats.json", text)
+    with pytest.raises(SlipwayError, match=r"models/cats\.json") as refused:
+        state.change("cats", lambda record: record.but(desired=1))
+    assert refused.value.code == "bad_state"
+    assert documents.blobs["models/cats.json"].data == text
+
+
+def test_a_timeline_keeps_each_stage_once_and_goes_with_its_model(state: State, documents: FakeDocuments) -> None:
+    stage = Stage(stage="scan", started=NOON, seconds=1)
+    state.change("cats", lambda record: record)
+    state.note("cats", 1, stage)
+    state.note("cats", 1, stage, stage.but(stage="convert"))
+    assert [item.stage for item in state.timeline("cats", 1)] == ["scan", "convert"]
+    assert state.timeline("cats", 2) == ()
+    state.remove("cats")
+    assert documents.blobs == {}
+
+
+# The estimate ---------------------------------------------------------------------------------------------------------
+
+
+class _NoQueue:
+    def ask(self, model: str, *, delay_seconds: int = 0) -> None:
+        raise AssertionError("an estimate asks for nothing")
+
+
+@pytest.mark.parametrize(
+    ("rung", "passed", "left"), [("pods", 0, 60), ("pool", 100, 320), ("stopped", 0, 600), ("pool", 5000, 1)]
+)
+def test_the_estimate_counts_from_when_the_wake_began(
+    world: World, state: State, rung: str, passed: float, left: int
+) -> None:
+    started = Wake(started=world.now, rung=rung, by="request")
+    state.change_cluster(lambda record: record.but(wake=started))
+    world.pass_time(passed)
+    waking = Waker(state, _NoQueue(), world.clock).estimate(RECORD.but(desired=1))
+    assert (waking.eta_seconds, waking.stage) == (left, "queued")
+    assert DEFAULT_SECONDS[rung] >= left
+
+
+@pytest.mark.parametrize(
+    ("step", "stage"),
+    [
+        ("WakeCluster", "gpu-node"),
+        ("AwaitCluster", "gpu-node"),
+        ("AwaitPods", "pods"),
+        ("Apply", "pods"),
+        ("Prove", "proof"),
+    ],
+)
+def test_the_estimate_tells_how_far_it_is(world: World, state: State, step: str, stage: str) -> None:
+    status = RolloutStatus(
+        version=1, started=world.now, step=step, since=world.now, looked=world.now, message="node joins"
+    )  # fmt: skip
+    waking = Waker(state, _NoQueue(), world.clock).estimate(RECORD.but(desired=1, rollout=status))
+    assert waking.stage == stage
+    assert "'cats' is waking: node joins. About 60 s remain." in waking.message
