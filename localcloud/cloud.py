@@ -94,7 +94,7 @@ class LocalCloud:
             self._endpoints = await self._start()
             endpoints.write(self._data, self._endpoints)
         except BaseException:
-            await self._end()
+            await self._end_surely()
             raise
         return self
 
@@ -102,7 +102,7 @@ class LocalCloud:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends every part in the reverse order and removes ``endpoints.json``."""
-        await self._end()
+        await self._end_surely()
 
     async def watch(self) -> None:
         """Waits until a part ends by itself.
@@ -178,6 +178,19 @@ class LocalCloud:
         )  # fmt: skip
         self._progress("functions", time.perf_counter() - began)
         return {name: _text(ready, name, "functions") for name in ("url", "function_key", "master_key")}
+
+    async def _end_surely(self) -> None:
+        """Ends every part although this task may be cancelled meanwhile, as by a second Ctrl-C."""
+        ending = asyncio.create_task(self._end())
+        cancelled = False
+        while not ending.done():
+            try:
+                await asyncio.wait([ending])
+            except asyncio.CancelledError:
+                cancelled = True
+        ending.result()
+        if cancelled:
+            raise asyncio.CancelledError
 
     async def _end(self) -> None:
         endpoints.remove(self._data)

@@ -85,8 +85,8 @@ class HttpFrontEnd:
             return await self._handle_own(request)
         route, route_values = found
         level = route.trigger.auth_level
-        if level != "anonymous" and _key(request) not in self._allowed[level]:
-            return _empty(401)
+        if level != "anonymous" and (key := _key(request)) not in self._allowed[level]:
+            return _unauthorized(key)
         if self._max_outstanding is not None and self._outstanding >= self._max_outstanding:
             return _empty(429)
         self._outstanding += 1
@@ -233,6 +233,14 @@ def _response(result: object) -> web.Response:
         is_text = result.mimetype.startswith("text/")
         headers["Content-Type"] = f"{result.mimetype}; charset={result.charset}" if is_text else result.mimetype
     return web.Response(body=result.get_body(), status=result.status_code, headers=headers)
+
+
+def _unauthorized(key: str) -> web.Response:
+    """Azure's own 401 has no body; here it says what is missing, for whoever is trying the API out on this machine."""
+    code, message = ("wrong_key", "The key given is not one of this app's.") if key else ("no_key", "A key is needed.")
+    hint = "Send the function key as the header x-functions-key or as ?code=; 'slipway up' prints it."
+    body = json.dumps({"error": {"code": code, "message": message, "hint": hint}})
+    return web.Response(status=401, text=body, content_type="application/json")
 
 
 def _empty(status: int) -> web.Response:

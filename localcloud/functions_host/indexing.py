@@ -86,6 +86,8 @@ def _function(declared: AppFunction, settings: Mapping[str, str]) -> Function:
     takes_context = "context" in parameters and trigger.parameter != "context"
     if takes_context:
         parameters.remove("context")
+        if getattr(annotations.get("context", func.Context), "__name__", "") != "Context":
+            raise AppError(f"{where}: its parameter 'context' must be annotated as azure.functions.Context.")
     if parameters != [trigger.parameter]:
         raise AppError(
             f"{where} takes the parameters {parameters} besides context, but its bindings provide "

@@ -7,8 +7,7 @@ import aiohttp
 import pytest
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueClient
-from conftest import StartHost
-from hosts import HostProcess, until
+from hosts import HostProcess, StartHost, until
 
 UPLOADED = """
 @app.blob_trigger(arg_name="client", path="models/{name}", connection="AzureWebJobsStorage", source="EventGrid")

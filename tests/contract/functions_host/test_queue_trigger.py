@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from azure.storage.queue import QueueClient
-from conftest import StartHost
-from hosts import until
+from hosts import StartHost, until
 
 ACCEPTING = """
 @app.queue_trigger(arg_name="message", queue_name="rollouts", connection="AzureWebJobsStorage")

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import StartHost
+from hosts import StartHost
 
 from localcloud.functions_host import host_json
 from localcloud.functions_host.errors import HostJsonError
@@ -42,6 +42,10 @@ BAD_APPS = {
     "a parameter that no binding provides": (
         ROUTE.replace("req: func", "request: func"),
         ["takes the parameters ['request']", "bindings provide ['req']"],
+    ),
+    "a context that is none": (
+        ROUTE.replace("req: func.HttpRequest", "req: func.HttpRequest, context: dict"),
+        ["parameter 'context' must be annotated as azure.functions.Context"],
     ),
     "an annotation that does not fit": (ROUTE.replace("req: func.HttpRequest", "req: func.TimerRequest"), ["is annotated as"]),
     "a result that is no type": (

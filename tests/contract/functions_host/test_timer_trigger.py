@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import pytest
 from azure.storage.blob import BlobClient
-from conftest import StartHost
-from hosts import until
+from hosts import StartHost, until
 
 from localcloud.functions_host.schedule import Schedule
 

@@ -168,6 +168,25 @@ async def test_sigterm_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     assert processes_of(tmp_path) == []
 
 
+async def test_a_second_cancellation_does_not_cut_the_end_short(tmp_path: Path) -> None:
+    started = asyncio.Event()
+
+    async def live() -> None:
+        async with LocalCloud(options(tmp_path)):
+            started.set()
+            await asyncio.Event().wait()
+
+    life = asyncio.create_task(live())
+    await started.wait()
+    for _ in range(2):
+        life.cancel()
+        await asyncio.sleep(0.02)
+    assert not life.done()
+    await asyncio.wait([life])
+    assert life.cancelled()
+    assert processes_of(tmp_path) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_every_process_and_the_exit_status_is_0(
     supervisor: "subprocess.Popen[str]", tmp_path: Path, number: signal.Signals
