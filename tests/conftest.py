@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import hosts
@@ -14,8 +14,6 @@ from localcloud.azurite import Azurite
 
 _ACCOUNTS = 400
 _taken = itertools.count()
-
-StartHost = Callable[..., Awaitable[hosts.HostProcess]]
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +41,7 @@ def container_name() -> str:
 
 
 @pytest.fixture
-async def start_host(tmp_path: Path, azurite: str) -> AsyncIterator[StartHost]:
+async def start_host(tmp_path: Path, azurite: str) -> AsyncIterator[hosts.StartHost]:
     """Starts a Functions host around a sample app and waits until it listens; every host is ended after the test.
 
     Called without ``source``, it starts one more on the app, the data and the records of the one before.

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,9 @@ class HostProcess:
     async def stop(self) -> int:
         """Ends it by SIGTERM; gives its exit status."""
         return await stop(self.process, grace_seconds=20)
+
+
+StartHost = Callable[..., Awaitable[HostProcess]]
 
 
 async def start(

@@ -2,11 +2,11 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
-from client import Client
+from cloud_user import Client, StartCloud
 
 from localcloud.cloud import REPOSITORY, LocalCloud, Options
 
@@ -22,8 +22,6 @@ QUICK = {
     "SLIPWAY_IDLE__ACTIVITY_SECONDS": "1",
     "SLIPWAY_IDLE__POOL_AFTER_MINUTES": "0.03",
 }
-
-StartCloud = Callable[..., Awaitable[Client]]
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client import Answer, Client
-from conftest import StartCloud
+from cloud_user import Answer, Client, StartCloud
 
 from demo.digits import TRAINING, Digit, load, png
 

@@ -108,6 +108,9 @@ class Client:
         return await self.until(lambda: self.model(name), lambda seen: seen["state"] == "failed", f"{name} failed")
 
 
+StartCloud = Callable[..., Awaitable[Client]]
+
+
 def _sent(request: urllib.request.Request) -> Answer:
     try:
         with urllib.request.urlopen(request, timeout=DEADLINE_SECONDS) as answer:  # noqa: S310
