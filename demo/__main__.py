@@ -16,7 +16,8 @@ import aiohttp
 
 from demo.errors import DemoError
 from demo.show import Show
-from demo.story import Story, train
+from demo.story import Story
+from demo.training import train
 from localcloud.cloud import LocalCloud, Options
 from localcloud.errors import LocalCloudError
 
@@ -25,7 +26,7 @@ SETTINGS = {
     "SLIPWAY_SCHEDULE__SWEEP": "*/10 * * * * *",
     "SLIPWAY_SCHEDULE__TEARDOWN": "*/2 * * * * *",
     "SLIPWAY_IDLE__AFTER_MINUTES": "0.2",
-    "SLIPWAY_IDLE__POOL_AFTER_MINUTES": "0.05",
+    "SLIPWAY_IDLE__POOL_AFTER_MINUTES": "0.1",
     "SLIPWAY_IDLE__ACTIVITY_SECONDS": "1",
     "SLIPWAY_ROLLOUT__LOOK_AGAIN_SECONDS": "1",
     "SLIPWAY_ROLLOUT__DRAIN_SECONDS": "4",
@@ -41,7 +42,7 @@ async def perform(show: Show, folder: Path) -> None:
         "Everything runs on this machine; nothing outlives this command.",
     )
     trained = await train(show, folder / "training", folder / "cloud" / "logs" / "training.log")
-    with show.chapter("Start a cloud on this machine") as chapter:
+    with show.chapter("start a cloud", "Start a cloud on this machine") as chapter:
         cloud = LocalCloud(Options(data=folder / "cloud", settings=SETTINGS), show.done)
         show.doing("starting")
         async with contextlib.AsyncExitStack() as stack:

@@ -90,6 +90,11 @@ class Kubernetes:
         """The names of the model servers' pods."""
         return [pod["metadata"]["name"] for pod in await self._list("/api/v1/namespaces/slipway/pods")]
 
+    async def replicas(self) -> dict[str, int]:
+        """How many pods each deployment is to have."""
+        found = await self._list("/apis/apps/v1/namespaces/slipway/deployments")
+        return {item["metadata"]["name"]: item["spec"]["replicas"] for item in found}
+
     async def _list(self, path: str) -> list[Document]:
         async with self._session.get(self.url + path, headers=self._headers) as answer:
             items: list[Document] = (await _document(answer))["items"]
@@ -108,6 +113,19 @@ async def until(what: str, look: Callable[[], Awaitable[Seen | None]], *, second
             return seen
         await asyncio.sleep(_LOOK_SECONDS)
     raise DemoError(f"Waited {seconds:.0f} s for {what}, in vain.")
+
+
+async def until_so(what: str, look: Callable[[], Awaitable[bool]], *, seconds: float) -> None:
+    """Looks again and again until it is so.
+
+    Raises:
+        DemoError: it did not come within ``seconds``.
+    """
+
+    async def so() -> bool | None:
+        return await look() or None
+
+    await until(what, so, seconds=seconds)
 
 
 async def _document(answer: aiohttp.ClientResponse) -> Document:

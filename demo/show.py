@@ -10,19 +10,20 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-WIDTH = 104
-_MARGIN = " " * 10
+WIDTH = 112
+_MARGIN = 10
 
 
 @dataclass
 class Chapter:
-    """One part of the story and when it began and ended, in seconds of the whole."""
+    """One part of the story and when it began and ended, in seconds of the whole; ``name`` is for the summary."""
 
-    title: str
+    name: str
     began: float
     ended: float = 0.0
     outcome: str = ""
@@ -62,9 +63,9 @@ class Show:
         self._print(f"\n[bold]{escape(text)}[/bold]\n[dim]{escape(below)}[/dim]")
 
     @contextmanager
-    def chapter(self, title: str) -> Iterator[Chapter]:
+    def chapter(self, name: str, title: str) -> Iterator[Chapter]:
         """A part of the story; what is printed inside belongs to it."""
-        chapter = Chapter(title, self.elapsed)
+        chapter = Chapter(name, self.elapsed)
         self.chapters.append(chapter)
         self._print(f"\n[cyan]{chapter.began:6.1f} s[/cyan]  [bold]{escape(title)}[/bold]")
         try:
@@ -82,15 +83,21 @@ class Show:
         self._step("[yellow]✗[/yellow]", what, seconds, detail)
 
     def say(self, text: str, style: str = "") -> None:
-        """A line of prose."""
+        """Prose below a step, wrapped at its own margin."""
         for console in self._consoles:
-            console.print(Text(_MARGIN + text, style=style))
+            console.print(Padding(Text(text, style=style), (0, 0, 0, _MARGIN + 2), expand=False))
+
+    def command(self, *lines: str) -> None:
+        """A command that a reader may copy."""
+        for console in self._consoles:
+            for line in lines:
+                console.print(Text(" " * (_MARGIN + 2) + line, style="dim"), soft_wrap=True)
 
     def beside(self, left: Sequence[str], right: Sequence[str]) -> None:
         """A drawing with lines of text to its right."""
         padded = [*right, *[""] * (len(left) - len(right))]
         for drawn, text in zip(left, padded, strict=True):
-            self.say(f"  {drawn}   {text}".rstrip())
+            self.say(f"{drawn}   {text}".rstrip())
 
     def bars(self, classes: Sequence[tuple[str, float]]) -> list[str]:
         """Class names and scores, as lines with bars."""
@@ -118,7 +125,7 @@ class Show:
             table.add_row(
                 f"{chapter.began:.1f} s",
                 f"{took:.1f} s",
-                escape(chapter.title),
+                escape(chapter.name),
                 f"[green]{escape(chapter.outcome)}[/green]",
             )
         self._print("")
@@ -138,7 +145,9 @@ class Show:
     def _step(self, mark: str, what: str, seconds: float | None, detail: str) -> None:
         took = f"{seconds:7.2f} s" if seconds is not None else " " * 9
         told = f"  [dim]{escape(detail)}[/dim]" if detail else ""
-        self._print(f"{_MARGIN}{mark} {escape(what):<22} {took}{told}")
+        line = Text.from_markup(f"{mark} {escape(what):<24} {took}{told}")
+        for console in self._consoles:
+            console.print(Padding(line, (0, 0, 0, _MARGIN), expand=False), no_wrap=True, overflow="ellipsis")
 
     def _print(self, markup: str) -> None:
         for console in self._consoles:

@@ -5,13 +5,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from demo.errors import DemoError, check
+from demo.claims import check
+from demo.errors import DemoError
 from demo.show import Show
 
 
 def _played(show: Show) -> None:
     show.title("Slipway", "all of it")
-    with show.chapter("Drop [digits]") as chapter:
+    with show.chapter("drop [it]", "Drop [digits]") as chapter:
         show.doing("waiting")
         show.done("converted", 1.234, "v1")
         show.refused("scanned", 0.5, "no zip")
@@ -25,7 +26,15 @@ def test_a_file_gets_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert not {character for character in out if ord(character) < 32} - {"\n"}
     assert "waiting" not in out  # what is only of the moment is for terminals
-    for word in ("Drop [digits]", "✓ converted", "1.23 s", "✗ scanned", "nine    0.5000 ██████████", "it serves"):
+    for word in (
+        "Drop [digits]",
+        "drop [it]",
+        "✓ converted",
+        "1.23 s",
+        "✗ scanned",
+        "nine    0.5000 ██████████",
+        "it serves",
+    ):
         assert word in out
 
 
@@ -40,6 +49,9 @@ def test_the_picture_is_an_svg_that_holds_the_story(tmp_path: Path) -> None:
 
 def test_a_chapter_that_fails_keeps_its_time() -> None:
     show = Show()
-    with pytest.raises(DemoError, match="This should be so, and is not: water is wet"), show.chapter("Claims"):
+    with (
+        pytest.raises(DemoError, match="This should be so, and is not: water is wet"),
+        show.chapter("claims", "Claims"),
+    ):
         check(False, "water is wet")
     assert show.chapters[0].ended >= show.chapters[0].began
