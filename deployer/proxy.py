@@ -7,6 +7,7 @@ the next costs its callers time, not answers.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ class Proxy:
         while True:
             _must_classify(record, route)
             try:
-                outputs = await self._ask(model, route, body)
+                content = await self._ask(model, route, body)
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
                 # The server has gone, or went away in the middle; classifying twice does no harm.
                 self._known.pop(model, None)
@@ -93,7 +94,7 @@ class Proxy:
                     await asyncio.sleep(_LOOK)
                 lost, route = route, again
                 continue
-            return Answer(model, route.version, predictions(outputs, top))
+            return Answer(model, route.version, _classes(model, route, content, top))
 
     async def close(self) -> None:
         """Closes the pooled connections."""
@@ -123,7 +124,7 @@ class Proxy:
         self._known[model] = _Known(record, self._monotonic())
         return record
 
-    async def _ask(self, model: str, route: Route, body: bytes) -> dict[str, Any]:
+    async def _ask(self, model: str, route: Route, body: bytes) -> bytes:
         url = f"{route.address}/v1/models/{model}/versions/{route.version}:predict"
         try:
             async with self._client().post(url, data=body, headers={"Content-Type": "application/json"}) as answer:
@@ -136,8 +137,7 @@ class Proxy:
                 "Send fewer images at once, or raise SLIPWAY_PROXY__TIMEOUT_SECONDS.", status=HTTPStatus.GATEWAY_TIMEOUT,
             ) from error  # fmt: skip
         if answer.status == HTTPStatus.OK:
-            outputs: dict[str, Any] = orjson.loads(content)["outputs"]
-            return outputs
+            return content
         raise _server_error(model, route, answer.status, content)
 
     def _client(self) -> aiohttp.ClientSession:
@@ -174,6 +174,20 @@ def _never_served(record: ModelRecord) -> SlipwayError:
         "no_version", f"'{record.name}' has no version that serves{why}",
         upload.hint if upload is not None and upload.hint else "GET /api/models/NAME shows what became of its uploads.",
     )  # fmt: skip
+
+
+def _classes(model: str, route: Route, content: bytes, top: int | None) -> list[list[dict[str, Any]]]:
+    try:
+        try:
+            outputs = orjson.loads(content)["outputs"]
+        except orjson.JSONDecodeError:
+            outputs = json.loads(content)["outputs"]  # TensorFlow Serving writes NaN and Infinity as they are
+        return predictions(outputs, top)
+    except (ValueError, LookupError, TypeError) as error:
+        raise SlipwayError(
+            "model_server_error", f"'{model}' v{route.version} answered with what is no classification ({error!r}).",
+            "Something else answers at its address, or its servable was changed.", status=HTTPStatus.BAD_GATEWAY,
+        ) from error  # fmt: skip
 
 
 def _server_error(model: str, route: Route, status: int, content: bytes) -> SlipwayError:
