@@ -92,6 +92,7 @@ async def run(options: Options, settings: Mapping[str, str]) -> bool:
 
 async def _run(host: _Host, stopping: asyncio.Event) -> None:
     options = host.options
+    parent = os.getppid()
     await storage.ensure_container(host.stores.hosts)
     running = _Running(stopping)
     blob_queue = host.stores.queue(HOST_CONNECTION, blob_trigger.queue_name(host.secrets.host_id), "The host")
@@ -132,7 +133,10 @@ async def _run(host: _Host, stopping: asyncio.Event) -> None:
         stopping.set()
         if options.ready_file is not None:
             options.ready_file.unlink(missing_ok=True)
-        await asyncio.gather(runner.cleanup(), _stop(running, options.grace_seconds))
+        if os.getppid() == parent:
+            await asyncio.gather(runner.cleanup(), _stop(running, options.grace_seconds))
+        else:  # its supervisor was killed: storage is going down, too, and there is nothing to wait for
+            await _stop(running, 0.0)
 
 
 def _start_blobs(host: _Host, queue: QueueClient, running: _Running) -> QueueListener | None:

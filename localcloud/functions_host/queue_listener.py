@@ -91,7 +91,7 @@ class QueueListener:
         for task in list(self._running):
             task.cancel()
         if self._running:
-            await asyncio.wait(self._running, timeout=_SETTLE_SECONDS)
+            await asyncio.wait(self._running, timeout=_SETTLE_SECONDS if grace_seconds > 0 else 0)
 
     async def _until_changed(self, seconds: float | None) -> None:
         with contextlib.suppress(TimeoutError):
