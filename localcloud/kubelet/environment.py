@@ -20,6 +20,11 @@ async def declared(
 ) -> dict[str, str]:
     """The variables of the spec, over those of the image. Raises `CommandError` where one cannot be had."""
     found = dict(image.environment)
+    for each in container.get("envFrom") or []:
+        for kind, reference in (("configmap", each.get("configMapRef")), ("secret", each.get("secretRef"))):
+            if reference is not None:
+                held = await _data(client, pod["metadata"]["namespace"], kind, reference)
+                found |= {f"{each.get('prefix', '')}{key}": value for key, value in held.items()}
     for each in container.get("env") or []:
         if "valueFrom" in each:
             value = await _referred(client, pod, each["valueFrom"], address)
@@ -51,18 +56,22 @@ async def _referred(client: KubernetesClient, pod: Object, source: Object, addre
 
 
 async def _key(client: KubernetesClient, namespace: str, kind: str, reference: Object) -> str | None:
+    held = await _data(client, namespace, kind, reference)
+    if reference["key"] not in held and not reference.get("optional"):
+        raise CommandError(f"couldn't find key {reference['key']} in {kind} {namespace}/{reference['name']}")
+    return held.get(reference["key"])
+
+
+async def _data(client: KubernetesClient, namespace: str, kind: str, reference: Object) -> dict[str, str]:
+    """The texts of a ConfigMap or Secret; none of one that is optional and not there."""
     try:
         held = await client.get(f"/api/v1/namespaces/{namespace}/{kind}s/{reference['name']}")
     except KubernetesError as error:
         if error.status == 404 and reference.get("optional"):
-            return None
+            return {}
         raise CommandError(error.message) from error
-    value = (held.get("data") or {}).get(reference["key"])
-    if value is None:
-        if reference.get("optional"):
-            return None
-        raise CommandError(f"couldn't find key {reference['key']} in {kind} {namespace}/{reference['name']}")
-    return base64.b64decode(value).decode() if kind == "secret" else str(value)
+    texts: dict[str, str] = held.get("data") or {}
+    return {key: base64.b64decode(text).decode() for key, text in texts.items()} if kind == "secret" else texts
 
 
 def of_process(

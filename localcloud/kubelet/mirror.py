@@ -31,13 +31,16 @@ class MirrorError(Exception):
 
 
 @dataclass(frozen=True)
-class _Blob:
+class RemoteBlob:
+    """A blob as listed; ``modified`` has whole seconds, as the service gives it."""
+
     name: str
     etag: str
     modified: datetime
 
     @property
     def order(self) -> tuple[datetime, bool, str]:
+        """Sorts blobs as they were uploaded, and ``saved_model.pb`` last where that cannot be told apart."""
         return (self.modified, PurePosixPath(self.name).name == _LAST, self.name)
 
 
@@ -130,7 +133,7 @@ class _Mirror:
             finally:
                 shutil.rmtree(self._incoming)
 
-    async def _listed(self) -> list[_Blob]:
+    async def _listed(self) -> list[RemoteBlob]:
         blobs = []
         async for each in self._client.list_blobs(include=["metadata"], timeout=_SECONDS):
             if (each.metadata or {}).get("hdi_isfolder") == "true":
@@ -139,13 +142,13 @@ class _Mirror:
                 _log.warning("blob %r left out: its name is not a relative path", each.name)
                 continue
             if (each.name, each.etag) not in self._left_out:
-                blobs.append(_Blob(each.name, each.etag, each.last_modified))
+                blobs.append(RemoteBlob(each.name, each.etag, each.last_modified))
         return blobs
 
-    def _part(self, blob: _Blob) -> Path:
+    def _part(self, blob: RemoteBlob) -> Path:
         return self._incoming / blob.name.replace("/", "\\")
 
-    async def _download(self, blob: _Blob) -> bool:
+    async def _download(self, blob: RemoteBlob) -> bool:
         """Fetches just the listed content; False where it changed meanwhile, which the next pass sees."""
         try:
             stream = await self._client.download_blob(
@@ -159,7 +162,7 @@ class _Mirror:
         self._part(blob).chmod(0o444)
         return True
 
-    def _place(self, blob: _Blob) -> None:
+    def _place(self, blob: RemoteBlob) -> None:
         target = self.tree / blob.name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -156,6 +156,10 @@ class PodWorker:
 
     async def _mount(self) -> bool:
         """Mounts the volumes, trying again for as long as the pod is wanted; False where it no longer is."""
+        if self.pod["spec"].get("initContainers"):
+            message = "Failed to create pod sandbox: this stand-in does not run init containers"
+            self._services.events.record(self.pod, "Warning", "FailedCreatePodSandBox", message)
+            await self._stopping.wait()
         delay = self._services.settings.mount_retry
         while not self._stopping.is_set():
             try:

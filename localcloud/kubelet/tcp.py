@@ -2,29 +2,32 @@
 
 import asyncio
 import contextlib
+import socket
+import struct
 
 _CHUNK = 1 << 16
 _CONNECT_SECONDS = 5.0
+_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing resets
 
 
 async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, targets: list[tuple[str, int]]) -> None:
-    """Joins a connection to the first target that accepts one; where none does, the connection is reset."""
+    """Joins a connection to the first target that accepts one; where none does, or one side breaks off, it is reset."""
     for host, port in targets:
         try:
-            upstream = await asyncio.wait_for(asyncio.open_connection(host, port), _CONNECT_SECONDS)
+            from_target, to_target = await asyncio.wait_for(asyncio.open_connection(host, port), _CONNECT_SECONDS)
         except (OSError, TimeoutError):
             continue
         break
     else:
-        writer.transport.abort()
+        _reset(writer)
         return
     try:
-        await asyncio.gather(_copy(reader, upstream[1]), _copy(upstream[0], writer))
+        await asyncio.gather(_copy(reader, to_target), _copy(from_target, writer))
     except ConnectionError:
-        writer.transport.abort()
-        upstream[1].transport.abort()
+        _reset(writer)
+        _reset(to_target)
     finally:
-        for each in (upstream[1], writer):
+        for each in (to_target, writer):
             each.close()
             with contextlib.suppress(ConnectionError):
                 await each.wait_closed()
@@ -36,3 +39,10 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
         await sink.drain()
     if sink.can_write_eof():
         sink.write_eof()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    connection: socket.socket = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):  # it is closed already
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+    writer.transport.abort()

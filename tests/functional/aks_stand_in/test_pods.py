@@ -183,15 +183,16 @@ def test_volumes_and_variables_are_as_declared(space: Namespace) -> None:
         {"name": "BOTH", "value": "$(POD)-$(GREETING)"},
         {"name": "SCRATCH", "value": "/scratch/here"},
     ]
+    all_of = [{"configMapRef": {"name": "settings"}, "prefix": "from_"}, {"secretRef": {"name": "key"}}]
     mounts = [{"name": "v", "mountPath": "/etc/settings"}, {"name": "scratch", "mountPath": "/scratch"}]
-    space.pod("full", "--show=/etc/settings/sub/file", spec=spec, env=env, volumeMounts=mounts)
+    space.pod("full", "--show=/etc/settings/sub/file", spec=spec, env=env, envFrom=all_of, volumeMounts=mounts)
     until(lambda: space.status("full")["ready"], "it is ready")
     address = space.get("pods", "full")["status"]["podIP"]
     url = f"http://{address}:8080"
     assert until(lambda: fetch(url).decode(), "it answers") == "hello"
     seen = json.loads(fetch(f"{url}/env"))
     assert (seen["POD"], seen["ADDRESS"], seen["GREETING"], seen["TOKEN"]) == ("full", address, "hello", "s3cret")
-    assert seen["BOTH"] == "full-hello"
+    assert (seen["BOTH"], seen["from_b"], seen["token"]) == ("full-hello", "2", "s3cret")
     assert Path(seen["SCRATCH"]).parent.is_dir()
 
 
@@ -236,6 +237,14 @@ def test_a_missing_key_of_a_variable_is_said_on_the_container(space: Namespace) 
     until(
         lambda: space.status("held")["state"]["waiting"]["reason"] == "CreateContainerConfigError", "the state says so"
     )
+
+
+def test_init_containers_are_refused_by_name(space: Namespace) -> None:
+    space.pod("held", spec={"initContainers": [{"name": "first", "image": "test/http:1"}]})
+    until(lambda: "init containers" in space.events("held")["FailedCreatePodSandBox"], "the event names them")
+    assert space.get("pods", "held")["status"]["phase"] == "Pending"
+    space.delete_pod("held")
+    until(lambda: space.gone("held"), "it can be deleted")
 
 
 def test_a_program_that_is_not_in_the_image_is_said_on_the_container(space: Namespace) -> None:

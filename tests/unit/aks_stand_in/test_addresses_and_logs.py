@@ -1,6 +1,7 @@
 """Loopback addresses are claimed and given in turn; logs are read by tail and followed."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,19 @@ import pytest
 from localcloud.aks.options import parse
 from localcloud.kubelet import AddressPool, LoopbackRange, LoopbackUnavailableError
 from localcloud.kubelet.logs import ContainerLogs, follow, tail
+from localcloud.kubelet.mirror import RemoteBlob
+
+
+def test_blobs_appear_as_they_were_uploaded_and_saved_model_last() -> None:
+    first, second = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC), datetime(2026, 1, 1, 12, 0, 1, tzinfo=UTC)
+    blobs = [
+        RemoteBlob("m/1/assets/a", "", second),
+        RemoteBlob("m/1/saved_model.pb", "", second),
+        RemoteBlob("m/1/variables/variables.index", "", second),
+        RemoteBlob("m/1/z", "", first),
+    ]
+    names = [blob.name for blob in sorted(blobs, key=lambda blob: blob.order)]
+    assert names == ["m/1/z", "m/1/assets/a", "m/1/variables/variables.index", "m/1/saved_model.pb"]
 
 
 def test_a_released_address_is_not_the_next_one_given() -> None:
