@@ -20,6 +20,7 @@ class Keepsakes(BaseModel):
     identity_header: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
     signing_key: str = Field(default_factory=lambda: secrets.token_urlsafe(32))
     kubernetes_port: int = 0
+    kubectl_port: int = 0
     arm_port: int = 0
     loopback_prefix: str | None = None
 

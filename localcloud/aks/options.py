@@ -18,6 +18,7 @@ class Options:
     storage_connection_string: str
     ready_file: Path
     kubernetes_port: int
+    kubectl_port: int
     arm_port: int
     cluster_name: str
     resource_group: str
@@ -38,6 +39,7 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--storage-connection-string", required=True, help="account whose blob containers the pods mount")
     add("--ready-file", type=Path, required=True, help="JSON with addresses and keys, written once all listens")
     add("--kubernetes-port", type=int, default=0, help="port of the Kubernetes API; 0: the one before, else a free one")
+    add("--kubectl-port", type=int, default=0, help="port of the Kubernetes API that asks for no token; 0: as above")
     add("--arm-port", type=int, default=0, help="port of ARM and the identity endpoint; 0: as above")
     add("--cluster-name", default="slipway", help="at creation (default: slipway)")
     add("--resource-group", default="slipway", help="at creation (default: slipway)")
@@ -71,6 +73,7 @@ def parse(arguments: Sequence[str]) -> Options:
         storage_connection_string=given.storage_connection_string,
         ready_file=given.ready_file.absolute(),
         kubernetes_port=given.kubernetes_port,
+        kubectl_port=given.kubectl_port,
         arm_port=given.arm_port,
         cluster_name=given.cluster_name,
         resource_group=given.resource_group,

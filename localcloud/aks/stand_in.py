@@ -47,8 +47,10 @@ class AksStandIn:
         service_addresses = ServiceAddresses(network.services, data / "service_addresses.json")
         mirrors = await undo.enter_async_context(BlobMirrors(options.storage_connection_string, data / "mirrors"))
         kubernetes_port = _port(options.kubernetes_port, kept.kubernetes_port)
+        kubectl_port = _port(options.kubectl_port, kept.kubectl_port)
         arm_port = _port(options.arm_port, kept.arm_port)
-        kept = kept.model_copy(update={"loopback_prefix": network.prefix, "kubernetes_port": kubernetes_port})
+        ports = {"kubernetes_port": kubernetes_port, "kubectl_port": kubectl_port}
+        kept = kept.model_copy(update={"loopback_prefix": network.prefix, **ports})
         kept.save(kept_file)
 
         async def start_api() -> RunningApi:
@@ -58,6 +60,7 @@ class AksStandIn:
                 port=kubernetes_port,
                 token=kept.kubernetes_token,
                 allocate=service_addresses.allocate,
+                open_port=kubectl_port,
             )
 
         infrastructure = LocalInfrastructure(
@@ -92,6 +95,7 @@ class AksStandIn:
             {
                 "kubernetes_url": url,
                 "kubernetes_token": kept.kubernetes_token,
+                "kubectl_url": f"http://{_HOST}:{kubectl_port}",
                 "arm_url": arm.url,
                 "subscription_id": cluster.subscription_id,
                 "resource_group": cluster.resource_group,

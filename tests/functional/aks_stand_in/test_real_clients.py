@@ -1,6 +1,9 @@
 """Azure's and Kubernetes' own Python clients, signed in as a managed identity, against the running stand-in."""
 
 import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,34 @@ def kubernetes_api(stand: Stand, credential: TokenCredential) -> Any:
     token = credential.get_token(f"{AKS_SERVER_APPLICATION_ID}/.default").token
     configuration.api_key = {"authorization": f"Bearer {token}"}
     return client.ApiClient(configuration)
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+def test_kubectl_shows_and_follows_what_runs(azurite: str, tmp_path: Path) -> None:
+    with running(tmp_path, azurite) as stand:
+        space = stand.namespace("work")
+        space.deployment("web", "--say=hello")
+        space.answer("web")
+
+        def kubectl(*arguments: str) -> str:
+            command = ["kubectl", "--server", stand.ready["kubectl_url"], "--namespace=work", *arguments]
+            environment = {**os.environ, "HOME": str(tmp_path)}  # its cache, and nobody's kubeconfig
+            environment.pop("KUBECONFIG", None)
+            return subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=30, check=True
+            ).stdout
+
+        listed = kubectl("get", "deployments,pods,nodes", "--all-namespaces")
+        assert "deployment.apps/web" in listed
+        assert "1/1" in listed
+        assert listed.count("Ready ") >= 2
+        pod = space.pods()[0]["metadata"]["name"]
+        assert kubectl("logs", pod, "--tail=1") == "hello\n"
+        described = kubectl("describe", "pod", pod)
+        for part in ("nvidia.com/gpu:  1", "Started", "aks-gpu-", "Node-Selectors:              agentpool=gpu"):
+            assert part in described
+        kubectl("delete", "deployment", "web")
+        until(lambda: not space.pods(), "the pod has gone")
 
 
 DEPLOYMENT = {
