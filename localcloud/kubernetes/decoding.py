@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from localcloud.kubernetes.errors import ApiError, bad_request
+from localcloud.kubernetes.errors import ApiError, bad_request, wrong
 from localcloud.kubernetes.objects import Object
 from localcloud.kubernetes.resources import Resource
 from localcloud.kubernetes.schema import Node, root
@@ -55,7 +55,7 @@ def parse_body(text: bytes, *, is_yaml: bool, kind: str) -> tuple[Object, Findin
         try:
             value = _loads(text, findings)
         except ValueError as error:
-            shown = (text.decode(errors="replace")[:28] + " ...") if text else "<empty>"
+            shown = (text.decode(errors="replace")[:30] + " ...") if text else "<empty>"
             reason = _json_fault(error)
             raise bad_request(f"{prefix}{reason} ({shown})") from error
     if not isinstance(value, dict):
@@ -219,7 +219,7 @@ def _typed_members(node: Node, value: Object, path: str, name: str, findings: Fi
         return value
     typed: Object = {}
     for key, member in value.items():
-        here = f"{path}.{key}" if path else key
+        here = path if node.shape == "map" else f"{path}.{key}" if path else key
         child = node.field(key)
         if child is None:
             findings.unknown.append(here)
@@ -293,9 +293,12 @@ def _string(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
 _YamlDumper.add_representer(str, _string)
 
 
-def bad_patch(resource: Resource, error: ApiError) -> ApiError:
-    """Words a patch result that is no such object: the patched object is refused as a whole (422)."""
-    details = {
-        "causes": [{"reason": "FieldValueInvalid", "message": f"Invalid value: {error.message}", "field": "patch"}]
-    }
-    return ApiError(422, "Invalid", f'{resource.kind} "" is invalid: patch: Invalid value: {error.message}', details)
+def bad_patch(patched: Object, error: ApiError) -> ApiError:
+    """Words a patch whose result is no such object: the patched object is shown whole (422)."""
+    cause = wrong("patch", json.dumps(json.dumps(patched, separators=(",", ":"))), _decoder_fault(error.message))
+    details = {"causes": [cause.to_json()]}
+    return ApiError(422, "Invalid", f' "" is invalid: {cause.field}: {cause.message}', details)
+
+
+def _decoder_fault(message: str) -> str:
+    return message.partition("cannot be handled as a ")[2].partition(": ")[2] or message

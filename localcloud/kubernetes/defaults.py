@@ -75,7 +75,9 @@ def _node(item: Object) -> None:
 
 
 def _namespace(item: Object) -> None:
-    item.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
+    spec = item.setdefault("spec", {})
+    if "deletionTimestamp" not in item["metadata"]:
+        spec.setdefault("finalizers", ["kubernetes"])
     item["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = item["metadata"].get("name", "")
 
 
@@ -152,6 +154,9 @@ def _pod(item: Object) -> None:
     ]:
         for name, empty in (("state", dict[str, Any]()), ("lastState", dict[str, Any]()), ("imageID", "")):
             status.setdefault(name, empty)
+        for state in (status["state"], status["lastState"]):
+            for name, details in state.items():
+                state[name] = {field: value for field, value in details.items() if value != ""}
         status.setdefault("restartCount", 0)
         status.setdefault("ready", False)
     for entry in item.get("status", {}).get("conditions") or []:

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
-from localcloud.kubernetes.errors import bad_request, conflict, invalid_options, unsupported
+from localcloud.kubernetes.errors import Subject, bad_request, conflict, invalid_options, unsupported
 from localcloud.kubernetes.objects import Object, is_terminating, name_of, namespace_of, seconds_from_now, timestamp
 from localcloud.kubernetes.registry import Registry
 from localcloud.kubernetes.resources import Resource
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
-_POLICIES = {"Background": None, "Foreground": FOREGROUND, "Orphan": ORPHAN}
+_POLICIES = {"Foreground": FOREGROUND, "Background": None, "Orphan": ORPHAN}
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,10 @@ def delete(registry: Registry, resource: Resource, namespace: str, name: str, op
         if options.dry_run:
             return Deleted(existing, gone=True)
         if resource.kind == "Pod":
-            existing = {**existing, "metadata": {**existing["metadata"], **_stamp(existing, 0)}}
+            metadata = {**existing["metadata"], **_stamp(0)}
+            if not is_terminating(existing):
+                metadata["generation"] = metadata.get("generation", 0) + 1
+            existing = {**existing, "metadata": metadata}
         return Deleted(store.remove(resource, existing), gone=True)
     if item == existing or options.dry_run:
         return Deleted(item, gone=False)
@@ -72,7 +75,8 @@ def delete(registry: Registry, resource: Resource, namespace: str, name: str, op
 
 
 def _check_preconditions(resource: Resource, existing: Object, options: DeleteOptions) -> None:
-    metadata, subject = existing["metadata"], resource.subject(name_of(existing))
+    metadata = existing["metadata"]
+    subject = Subject(resource.group, resource.kind, resource.kind, name_of(existing))
     if options.uid is not None and options.uid != metadata["uid"]:
         why = f"the UID in the precondition ({options.uid}) does not match the UID in record ({metadata['uid']}). "
         raise conflict(subject, why + "The object might have been deleted and then recreated")
@@ -98,18 +102,18 @@ def _marked(resource: Resource, existing: Object, options: DeleteOptions) -> Obj
     if not is_terminating(existing):
         if "generation" in metadata:
             metadata["generation"] += 1
-        metadata |= _stamp(existing, grace)
+        metadata |= _stamp(grace)
         if contents:
             metadata.pop("deletionGracePeriodSeconds")
     elif grace < metadata.get("deletionGracePeriodSeconds", 0):
-        metadata |= _stamp(existing, grace)
+        metadata |= _stamp(grace)
     item = {**existing, "metadata": metadata}
     if contents:
         item["status"] = {**existing.get("status", {}), "phase": "Terminating"}
     return item
 
 
-def _stamp(existing: Object, grace: int) -> Object:
+def _stamp(grace: int) -> Object:
     when = seconds_from_now(grace) if grace else timestamp()
     return {"deletionTimestamp": when, "deletionGracePeriodSeconds": grace}
 

@@ -62,7 +62,7 @@ class Subject:
         """Returns Status details that name this subject."""
         named = {"name": self.name} if self.name else {}
         grouped = {"group": self.group} if self.group else {}
-        return named | grouped | {"kind": kind} | more
+        return named | grouped | ({"kind": kind} if kind else {}) | more
 
 
 @dataclass(frozen=True)

@@ -137,19 +137,34 @@ def _strategic_list(node: Node, current: list[Any], patch: list[Any]) -> list[An
         return [copy.deepcopy(entry) for entry in patch if not (isinstance(entry, dict) and "$patch" in entry)]
     if not key:
         return current + [entry for entry in patch if entry not in current]
-    result = list(current)
-    added: list[Any] = []
+    merged = {entry.get(key): entry for entry in current}
+    named: list[Any] = []
     for entry in patch:
         if not isinstance(entry, dict) or key not in entry:
             raise _rejected()
-        position = next((i for i, old in enumerate(result) if old.get(key) == entry[key]), None)
+        identity = entry[key]
         if entry.get("$patch") == "delete":
-            result = [old for old in result if old.get(key) != entry[key]]
-        elif position is None:
-            added.append(strategic_merge(node.items, {}, entry))
+            merged.pop(identity, None)
         else:
-            result[position] = strategic_merge(node.items, result[position], entry)
-    return added + result  # as the server does: entries that are new stand before those that were there
+            merged[identity] = strategic_merge(node.items, merged.get(identity, {}), entry)
+            named.append(identity)
+    return [
+        merged[identity]
+        for identity in _interleaved([entry.get(key) for entry in current], named)
+        if identity in merged
+    ]
+
+
+def _interleaved(before: list[Any], named: list[Any]) -> list[Any]:
+    """The order after a merge: what the patch names in its order, each before what stood later; what is new, first."""
+    places = {identity: place for place, identity in enumerate(before)}
+    others = [identity for identity in before if identity not in named]
+    order: list[Any] = []
+    for identity in named:
+        while others and identity in places and places[others[0]] < places[identity]:
+            order.append(others.pop(0))
+        order.append(identity)
+    return order + others
 
 
 def _directives(node: Node, result: Object, patch: Object) -> Object:

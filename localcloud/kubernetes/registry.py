@@ -115,6 +115,23 @@ class Registry:
         existing = self.get(resource, namespace, name)
         return self._replace(resource, existing, clone(body), write)
 
+    def replace(self, resource: Resource, namespace: str, name: str, body: Object, write: Write) -> Object:
+        """Replaces an object by a client's own body, whose uid is a precondition. Raises ApiError."""
+        present = self.get(resource, namespace, name)["metadata"]["uid"]
+        wanted = (body.get("metadata") or {}).get("uid") or present
+        if wanted != present:
+            place = (
+                f"/registry/{resource.plural}/{namespace}/{name}"
+                if namespace
+                else f"/registry/{resource.plural}/{name}"
+            )
+            fault = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {present}"
+            why = (
+                f"StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: {fault}"
+            )
+            raise conflict(resource.subject(name), why)
+        return self.update(resource, namespace, name, body, write)
+
     def modify(
         self, resource: Resource, namespace: str, name: str, change: Callable[[Object], Object], write: Write
     ) -> Object:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from localcloud.kubernetes.errors import Subject
 from localcloud.kubernetes.objects import Object
 
+_NO_COLLECTION = ("create", "delete", "get", "list", "patch", "update", "watch")
 _ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
@@ -59,7 +60,7 @@ class Resource:
                 return subresource in self.subresources
 
 
-NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False, short_names=("ns",))
+NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False, short_names=("ns",), verbs=_NO_COLLECTION)
 NODES = Resource("", "v1", "Node", "nodes", namespaced=False, short_names=("no",))
 PODS = Resource(
     "", "v1", "Pod", "pods", short_names=("po",), in_all=True, has_generation=True, subresources=("log",)

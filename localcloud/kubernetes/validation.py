@@ -271,6 +271,9 @@ def _autoscaler(spec: Object) -> Iterator[Cause]:
     low, high = spec.get("minReplicas", 1), spec.get("maxReplicas", 0)
     if low < 1:
         yield wrong("spec.minReplicas", str(low), "must be greater than or equal to 1")
+        if not any(metric.get("type") in ("Object", "External") for metric in spec.get("metrics") or []):
+            why = "must specify at least one Object or External metric to support scaling to zero replicas"
+            yield forbidden_field("spec.metrics", why)
     if high < 1:
         yield wrong("spec.maxReplicas", str(high), "must be greater than 0")
     if high < low:

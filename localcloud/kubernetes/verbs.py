@@ -17,12 +17,14 @@ from localcloud.kubernetes.decoding import (
 from localcloud.kubernetes.deletion import DeleteOptions
 from localcloud.kubernetes.errors import (
     ApiError,
+    Subject,
     bad_request,
     invalid,
     invalid_options,
     method_not_allowed,
     required,
     unsupported,
+    wrong,
 )
 from localcloud.kubernetes.listing import ListOptions, list_objects, parse_revision, too_large
 from localcloud.kubernetes.objects import Object, clone, is_terminating, name_of, namespace_of
@@ -115,7 +117,7 @@ def create(registry: Registry, call: Call) -> Answer:
         spec = body.get("spec") or {}
         if not (spec.get("resourceAttributes") or spec.get("nonResourceAttributes")):
             why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-            raise invalid(call.resource.subject(), [required("spec.resourceAttributes", why)])
+            raise invalid(Subject(call.resource.group, "", ""), [wrong("spec.resourceAttributes", "null", why)])
         return Answer(201, item=body | {"metadata": {}, "status": access.review(call.user, spec)})
     return Answer(201, item=registry.create(call.resource, call.namespace, body, write))
 
@@ -126,7 +128,7 @@ def update(registry: Registry, call: Call) -> Answer:
     if call.target.subresource == "scale":
         body, _ = parse_body(call.body, is_yaml=False, kind="Scale")
         return _scale(registry, call, lambda _: body, write)
-    return Answer(200, item=registry.update(call.resource, call.namespace, call.name, _decoded(call), write))
+    return Answer(200, item=registry.replace(call.resource, call.namespace, call.name, _decoded(call), write))
 
 
 def patch(registry: Registry, call: Call) -> Answer:
@@ -148,7 +150,7 @@ def patch(registry: Registry, call: Call) -> Answer:
         typed = decode(call.resource, patched, findings)
         call.warnings.extend(strict(findings, call.query.get("fieldValidation", ""), call.resource))
     except ApiError as error:
-        raise bad_patch(call.resource, error) from error
+        raise bad_patch(patched, error) from error
     return Answer(200, item=registry.update(call.resource, call.namespace, call.name, typed, write))
 
 
