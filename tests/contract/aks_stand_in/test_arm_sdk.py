@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+import hmac
 import io
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -369,6 +371,31 @@ async def test_what_is_not_there_is_not_found(
 async def test_a_token_of_another_issuer_is_refused(arm: Arm, token: str) -> None:
     with pytest.raises(ClientAuthenticationError):
         await arm.sdk(lambda client: client.managed_clusters.get("slipway", "slipway"), token=token)
+
+
+def web_token(key: str, **claims: object) -> str:
+    """A JSON Web Token signed with HS256 (RFC 7515), made here by hand."""
+
+    def part(data: bytes) -> str:
+        return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+    signed = f"{part(json.dumps({'alg': 'HS256'}).encode())}.{part(json.dumps(claims).encode())}"
+    return f"{signed}.{part(hmac.digest(key.encode(), signed.encode(), 'sha256'))}"
+
+
+async def test_only_a_token_that_is_signed_and_still_valid_is_accepted(arm: Arm) -> None:
+    claims = {"aud": "https://management.azure.com", "exp": int(time.time()) + 600}
+
+    def get(client: ContainerServiceClient) -> object:
+        return client.managed_clusters.get("slipway", "slipway")
+
+    await arm.sdk(get, token=web_token("key", **claims))
+    with pytest.raises(ClientAuthenticationError, match="was not issued by"):
+        await arm.sdk(get, token=web_token("another key", **claims))
+    with pytest.raises(ClientAuthenticationError, match="expiry is in the past"):
+        await arm.sdk(get, token=web_token("key", **{**claims, "exp": int(time.time()) - 1}))
+    with pytest.raises(ClientAuthenticationError, match="expiry is in the past"):
+        await arm.sdk(get, token=web_token("key", aud=claims["aud"]))
 
 
 async def test_a_token_for_another_audience_is_refused(arm: Arm) -> None:
