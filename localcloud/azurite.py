@@ -26,6 +26,9 @@ ACCOUNT = "slipwaylocal"
 _OLDEST_NODE = 22  # what Azurite 3.37 asks for
 _READY_SECONDS = 60.0
 _KEEP_ALIVE_SECONDS = 600  # the default, 5 s, closes pooled connections under the SDKs' feet
+# Azurite takes one SIGTERM to write its index, and a second one would end it in the middle of that (process.py says when
+# there are two). With a listener that stays, the second does nothing.
+_ONE_SIGTERM = "data:text/javascript,process.on('SIGTERM',()=>{})"
 _LISTENING = re.compile(rb"Azurite (Blob|Queue|Table) service is successfully listening at (http://\S+)")
 
 
@@ -68,7 +71,7 @@ async def start(
         MissingPartError: Node.js or Azurite is not installed.
         ProcessEndedError: it ended, or did not listen in time.
     """
-    command = [str(find_node()), str(find_azurite())]
+    command = [str(find_node()), "--import", _ONE_SIGTERM, str(find_azurite())]
     accounts = accounts or {ACCOUNT: _account_key(data)}
     begin = end_of(log)
     process = await spawn(

@@ -4,6 +4,9 @@ A child is started in a session of its own, so that Ctrl-C in a terminal reaches
 ends the children in order. Where the supervisor is killed without a chance to do so (SIGKILL), the kernel ends the
 child: the launcher below asks Linux for that (``prctl(PR_SET_PDEATHSIG)``) and then becomes the child. Elsewhere than
 on Linux a SIGKILL of the supervisor leaves its children to the user.
+
+The signal may come twice: a child of a process with several threads is handed from one dying thread to the next. So a
+child must not mind a second SIGTERM.
 """
 
 import asyncio

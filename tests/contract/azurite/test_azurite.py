@@ -1,8 +1,10 @@
 """Azurite as the local cloud starts it, through the SDKs that the product uses."""
 
+import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +61,22 @@ async def test_a_second_start_on_the_same_folder_has_the_same_key_and_content(tm
     assert (tmp_path / "data" / "account.json").stat().st_mode & 0o077 == 0
     key = json.loads((tmp_path / "data" / "account.json").read_text())["key"]
     assert dict(first.accounts) == dict(second.accounts) == {"slipwaylocal": key}
+
+
+async def test_a_second_sigterm_does_not_keep_it_from_writing_what_it_has(tmp_path: Path) -> None:
+    """Linux sends two to the child of a process with several threads that is killed."""
+    first = await azurite_module.start(tmp_path / "data", tmp_path / "azurite.log")
+    BlobServiceClient.from_connection_string(first.connection_string()).create_container("models")
+    for _ in range(2):
+        os.kill(first.process.pid, signal.SIGTERM)
+        await asyncio.sleep(0.002)
+    assert await asyncio.wait_for(first.process.wait(), 60) == 0
+    second = await azurite_module.start(tmp_path / "data", tmp_path / "azurite.log")
+    try:
+        containers = BlobServiceClient.from_connection_string(second.connection_string()).list_containers()
+        assert [container.name for container in containers] == ["models"]
+    finally:
+        await second.stop()
 
 
 async def test_a_port_that_is_taken_is_an_error_with_azurites_own_words(
