@@ -7,7 +7,7 @@ from datetime import datetime
 from deployer.errors import Unavailable
 from deployer.golden import differs
 from deployer.plan import Apply, AwaitCluster, AwaitPods, Prove, Retire, RollBack, Settled, Step, Switch, WakeCluster
-from deployer.ports import Clock, Cluster, ModelServer, RolloutQueue, ServableStore, UploadStore, Workloads
+from deployer.ports import Clock, Cluster, ModelServer, ServableStore, UploadStore, Workloads
 from deployer.record import ModelRecord, Operation, RolloutStatus, Route, Wake, noted_wake
 from deployer.state import State
 from deployer.tags import tag_upload
@@ -24,31 +24,37 @@ class Executor:
     servables: ServableStore
     uploads: UploadStore
     server: ModelServer
-    queue: RolloutQueue
     templates: Templates
     clock: Clock
 
-    def perform(self, record: ModelRecord, step: Step) -> None:
-        """Performs the step on the model whose record this is."""
+    def perform(self, record: ModelRecord, step: Step) -> bool:
+        """Performs the step on the model whose record this is; tells whether the next may follow at once, or must wait."""
         match step:
             case WakeCluster(start, nodes):
                 self._wake(record, start=start, nodes=nodes)
+                return False
             case Apply(version, replicas):
                 self._apply(record, version, replicas)
+                return True
             case Prove(version, address):
-                self._prove(record, version, address)
+                return self._prove(record, version, address)
             case Switch(version, address):
                 self._switch(record, version, address)
+                return True
             case RollBack():
                 self._roll_back(record, step)
+                return True
             case Retire(versions, due):
-                if self.clock() >= due:
-                    for version in versions:
-                        self.workloads.delete_version(record.name, version)
+                if self.clock() < due:
+                    return False
+                for version in versions:
+                    self.workloads.delete_version(record.name, version)
+                return True
             case Settled():
                 tag_upload(self.uploads, record)
+                return True
             case AwaitCluster() | AwaitPods():
-                pass
+                return False
 
     def _wake(self, record: ModelRecord, *, start: bool, nodes: int) -> None:
         now = self.clock()
@@ -67,21 +73,24 @@ class Executor:
             return
         self.workloads.apply(self.templates.version(record.name, record.version(version), replicas))
 
-    def _prove(self, record: ModelRecord, version: int, address: str) -> None:
-        """Compares the served golden outputs with those recorded at conversion; a difference gives the version up."""
+    def _prove(self, record: ModelRecord, version: int, address: str) -> bool:
+        """Compares the served golden outputs with those recorded at conversion; a difference gives the version up.
+
+        A servable without golden predictions (its outputs are random, say) is proven by having been loaded.
+        """
         manifest = self.servables.read(f"{record.name}/{version}/servable.json")
         if manifest is None:
             gone = f"servables/{record.name}/{version}/servable.json is gone"
             hint = "Published versions must not be changed; upload the model anew, with another file name."
             self._roll_back(record, RollBack(version, record.fallback(version), gone, hint, blame=True))
-            return
+            return True
         for golden in json.loads(manifest.data)["golden"]:
             try:
                 outputs = self.server.predict(address, record.name, version, golden["signature"], golden["inputs"])
             except Unavailable as error:
                 # Ready a moment ago; its Service may lag behind. The plan looks again, within its bound.
                 self._say(record.name, version, f"the golden request was not answered: {error.message}")
-                return
+                return False
             if (
                 difference := differs(golden["outputs"], outputs, rtol=golden["rtol"], atol=golden["atol"])
             ) is not None:
@@ -94,7 +103,7 @@ class Executor:
                         blame=True,
                     ),
                 )  # fmt: skip
-                return
+                return True
         self.state.change(
             record.name,
             lambda before: (
@@ -103,6 +112,7 @@ class Executor:
                 else before
             ),
         )
+        return True
 
     def _say(self, model: str, version: int, message: str) -> None:
         self.state.change(

@@ -66,9 +66,9 @@ class Rollouts:
         cluster, rollout = self.observe(record)
         step = plan(record, cluster, rollout, self.policy, self.clock())
         record = self._note(record, step)
-        self.executor.perform(record, step)
+        at_once = self.executor.perform(record, step)
         if not isinstance(step, Settled):
-            self.queue.ask(model, delay_seconds=self._pause(step))
+            self.queue.ask(model, delay_seconds=0 if at_once else self.look_again_seconds)
         return step
 
     def observe(self, record: ModelRecord) -> tuple[ClusterView, RolloutView]:
@@ -124,13 +124,6 @@ class Rollouts:
             if stage.version is not None:
                 self.state.note(record.name, stage.version, stage)
         return changed
-
-    def _pause(self, step: Step) -> int:
-        match step:
-            case AwaitCluster() | AwaitPods() | WakeCluster() | Retire() | Prove():
-                return self.look_again_seconds
-            case Apply() | Switch() | RollBack() | Settled():
-                return 0
 
 
 def _ended(status: RolloutStatus, now: datetime, step: Step) -> Stage:

@@ -59,7 +59,7 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     waker = Waker(state, queue, _now)
     uploads = Uploads(state, documents, store, servables, queue, exporter_scan, _Export(settings), _now)
     executor = Executor(
-        state, cluster, workloads, servables, store, TensorFlowServing(), queue, _templates(settings, blobs), _now
+        state, cluster, workloads, servables, store, TensorFlowServing(), _templates(settings, blobs), _now
     )
     rollouts = Rollouts(
         state, cluster, workloads, queue, executor, _rollout_policy(settings), settings.rollout.look_again_seconds, _now

@@ -166,7 +166,6 @@ class Deployed:
             self.servables,
             self.store,
             self.server,
-            self.queue,
             templates,
             clock,
         )
