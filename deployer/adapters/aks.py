@@ -5,6 +5,7 @@ process, looks at them again. Nothing here waits for one.
 """
 
 import base64
+import ipaddress
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -54,7 +55,7 @@ def container_service(settings: ClusterSettings, credential: TokenCredential) ->
     scope = f"{settings.arm_audience}/.default"
     policy: dict[str, Any] = {}
     if url.scheme != "https":
-        if not (url.hostname or "").startswith("127."):
+        if not _loopback(url.hostname or ""):
             raise SlipwayError(
                 "bad_setting", f"SLIPWAY_CLUSTER__ARM_URL is {settings.arm_url}: a token must not travel over plain http.",
                 "Use an https address.",
@@ -63,6 +64,14 @@ def container_service(settings: ClusterSettings, credential: TokenCredential) ->
     return ContainerServiceClient(
         credential, settings.subscription_id, settings.arm_url, credential_scopes=[scope], **policy, **_TIMEOUTS
     )
+
+
+def _loopback(host: str) -> bool:
+    """Whether this is an address of this machine: a name, whatever it looks like, may lead anywhere."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class AksCluster:

@@ -31,6 +31,7 @@ from deployer.ports import BlobRef, StoredDocument
 
 _TIMEOUTS: Mapping[str, Any] = {"connection_timeout": 10, "read_timeout": 60, "retry_total": 4}
 _LEASE_SECONDS = 60
+_RENEWAL_SECONDS = 20.0
 _BLOCKS_AT_ONCE = 4
 
 
@@ -223,7 +224,7 @@ def _ref(properties: BlobProperties) -> BlobRef:
 
 
 def _renew(lease: BlobLeaseClient, ended: threading.Event) -> None:
-    while not ended.wait(_LEASE_SECONDS / 3):
+    while not ended.wait(_RENEWAL_SECONDS):
         try:
             lease.renew()
         except ResourceExistsError:
