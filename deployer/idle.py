@@ -86,7 +86,7 @@ def plan_idle(
             return EmptyPool("no model that takes a GPU is awake")
         return Stay("the GPU pool waits a little for a request", due)
     if cluster.pool_count == 0 and not awake and policy.stop_after is not None and record.slept is not None:
-        due = record.slept + policy.stop_after
+        due = max(record.slept, last_change or record.slept) + policy.stop_after
         return (
             StopCluster("the GPU pool has been empty for long enough") if now >= due else Stay("the pool is empty", due)
         )

@@ -13,7 +13,7 @@ from deployer.activity import last_requests
 from deployer.idle import Decision, EmptyPool, IdlePolicy, ModelUse, SleepModels, Stay, StopCluster, plan_idle
 from deployer.operations import settle_operation
 from deployer.ports import Clock, Cluster, Documents, Workloads
-from deployer.record import ModelRecord, Operation
+from deployer.record import ClusterRecord, ModelRecord, Operation
 from deployer.state import State
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,13 @@ class Teardown:
 
     def decide(self) -> Decision:
         """What would go now."""
-        record = settle_operation(self.state, self.cluster, self.clock)
-        return plan_idle(self._uses(), self.cluster.state(), record, self.policy, self.clock())
+        record, state = settle_operation(self.state, self.cluster, self.clock), self.cluster.state()
+        if record.operation is None and not state.busy and state.power == "Running":
+            now = self.clock()
+            record = self.state.change_cluster(
+                lambda before: _as_found(before, pool_empty=state.pool_count == 0, now=now)
+            )
+        return plan_idle(self._uses(), state, record, self.policy, self.clock())
 
     def run(self) -> Decision | None:
         """Decides and performs; None where another instance is at it."""
@@ -113,6 +118,13 @@ class Teardown:
         now = self.clock()
         operation = Operation(kind="pool", started=now, token=self.cluster.begin_pool(0), target=0, by="idle")
         self.state.change_cluster(lambda before: before.but(operation=operation, rung="pool", slept=now, failure=None))
+
+
+def _as_found(record: ClusterRecord, *, pool_empty: bool, now: datetime) -> ClusterRecord:
+    """The running cluster's rung as it is: its change may have been killed before it was noted, or be somebody else's."""
+    if record.operation is not None or pool_empty == (record.rung is not None):
+        return record
+    return record.but(rung="pool" if pool_empty else None, slept=now if pool_empty else None)
 
 
 def _use(record: ModelRecord, after: timedelta, requests: dict[str, datetime]) -> ModelUse:

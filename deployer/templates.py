@@ -4,6 +4,7 @@ Each template can be applied by kubectl as it stands; what is set is said at the
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -147,9 +148,9 @@ def _autoscaler(name: str, labels: Mapping[str, str], low: int, high: int) -> Ma
 
 
 @cache
-def _text(name: str) -> str:
-    return (_FOLDER / name).read_text(encoding="utf-8")
+def _read(name: str) -> list[Manifest]:
+    return list(yaml.safe_load_all((_FOLDER / name).read_text(encoding="utf-8")))
 
 
 def _load(name: str) -> list[Manifest]:
-    return list(yaml.safe_load_all(_text(name)))
+    return deepcopy(_read(name))

@@ -29,7 +29,14 @@ class TensorFlowServing:
             found = json.loads(answer.data)
         except (urllib3.exceptions.HTTPError, ValueError) as error:
             raise Unavailable("model_server", f"{url} gave no answer: {error}") from error
-        if answer.status != 200:
-            raise Unavailable("model_server", f"{url} answered {answer.status}: {found.get('error', found)}")
-        outputs = found["outputs"]
-        return outputs if isinstance(outputs, dict) else {"": outputs}
+        match answer.status, found:
+            case 200, {"outputs": dict(outputs)}:
+                return outputs
+            case 200, {"outputs": outputs}:
+                return {"": outputs}
+            case status, {"error": message}:
+                raise Unavailable("model_server", f"{url} answered {status}: {message}")
+            case status, _:
+                raise Unavailable(
+                    "model_server", f"{url} answered {status} with what is none of its answers: {found!r}"[:500]
+                )
