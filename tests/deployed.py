@@ -149,6 +149,7 @@ class Deployed:
         self.steps: list[str] = []
         self.poison: list[str] = []
         self.gpus = gpus
+        self.marked = 0  # changes before what a test is about
         self.restart()
 
     def restart(self) -> None:
