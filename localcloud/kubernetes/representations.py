@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from localcloud.kubernetes.decoding import encode_yaml
 from localcloud.kubernetes.errors import ApiError
 from localcloud.kubernetes.objects import Object
 from localcloud.kubernetes.resources import Resource
 from localcloud.kubernetes.tables import table
 from localcloud.kubernetes.wire import dump
+from localcloud.kubernetes.yaml_text import encode_yaml
 
 _AVAILABLE = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 

@@ -113,7 +113,7 @@ class KubernetesApi:
 
         application = web.Application(client_max_size=_MAX_BODY, middlewares=[_answer_errors])
         application.router.add_route("*", "/{path:.*}", handle)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handler_cancellation=True)
         self._runners.append(runner)
         await runner.setup()
         await web.TCPSite(runner, host, port).start()

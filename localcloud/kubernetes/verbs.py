@@ -11,7 +11,6 @@ from localcloud.kubernetes.decoding import (
     decode,
     parse_body,
     parse_patch,
-    parse_yaml,
     strict,
 )
 from localcloud.kubernetes.deletion import DeleteOptions
@@ -34,6 +33,7 @@ from localcloud.kubernetes.registry import Registry, Write
 from localcloud.kubernetes.resources import ACCESS_REVIEWS, Resource
 from localcloud.kubernetes.scaling import scale_of, scaled
 from localcloud.kubernetes.schema import root
+from localcloud.kubernetes.yaml_text import parse_yaml
 
 _APPLY = "application/apply-patch+yaml"
 _ACCEPTED_BODIES = "application/json, application/yaml, application/vnd.kubernetes.protobuf"

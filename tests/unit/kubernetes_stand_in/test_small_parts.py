@@ -4,12 +4,12 @@ from decimal import Decimal
 
 import pytest
 
+from localcloud.kubernetes.columns import human_duration
 from localcloud.kubernetes.errors import ApiError
 from localcloud.kubernetes.names import label_value_fault, subdomain_fault
 from localcloud.kubernetes.objects import template_hash
 from localcloud.kubernetes.quantities import parse_quantity
 from localcloud.kubernetes.selectors import match_labels, parse_field_selector, parse_label_selector
-from localcloud.kubernetes.tables import human_duration
 
 ITEM = {"metadata": {"name": "m", "labels": {"tier": "a", "n": "3"}}}
 
