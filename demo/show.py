@@ -1,6 +1,7 @@
 """What the demo prints: a timeline of chapters and their steps, on a terminal or in a plain file alike."""
 
 import io
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 WIDTH = 112
+_FONT_FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # the reader's own monospace font will do
 _MARGIN = 10
 
 
@@ -140,7 +142,8 @@ class Show:
 
     def save(self, picture: Path) -> None:
         """Writes the recording as an SVG."""
-        self._consoles[-1].save_svg(str(picture), title="make demo")
+        drawn = self._consoles[-1].export_svg(title="make demo")
+        picture.write_text(_FONT_FACE.sub("", drawn), encoding="utf-8")
 
     def _step(self, mark: str, what: str, seconds: float | None, detail: str) -> None:
         took = f"{seconds:7.2f} s" if seconds is not None else " " * 9

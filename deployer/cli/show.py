@@ -28,7 +28,7 @@ def models(console: Console, found: Sequence[Document]) -> None:
         return
     table = _table("model", "state", "version", "updated", "")
     for model in found:
-        why = ". ".join(part for part in (model.get("reason"), model.get("hint")) if part)
+        why = " ".join(part for part in (model.get("reason"), model.get("hint")) if part)
         version = f"v{model['version']}" if model.get("version") is not None else "-"
         table.add_row(escape(model["name"]), _state(model["state"]), version, _time(model.get("updated")), escape(why))
     console.print(table)
@@ -98,10 +98,6 @@ def predictions(console: Console, results: Sequence[Document]) -> None:
     table = _table("image", "label", "score", "version")
     for result in results:
         if "error" in result:
-            told = result["error"]
-            table.add_row(
-                escape(result["image"]), f"[red]{escape(told['message'])}[/red] {escape(told['hint'])}", "", ""
-            )
             continue
         for place, found in enumerate(result["predictions"]):
             first = place == 0
@@ -109,7 +105,12 @@ def predictions(console: Console, results: Sequence[Document]) -> None:
                 escape(result["image"]) if first else "", escape(str(found["label"])), f"{found['score']:.4f}",
                 f"v{result['version']}" if first else "",
             )  # fmt: skip
-    console.print(table)
+    if table.row_count:
+        console.print(table)
+    for result in results:
+        if "error" in result:
+            told = result["error"]
+            console.print(f"{escape(result['image'])}: [red]{escape(told['message'])}[/red] {escape(told['hint'])}")
 
 
 def cluster(console: Console, shown: Document) -> None:
@@ -118,10 +119,13 @@ def cluster(console: Console, shown: Document) -> None:
     console.print(f"cluster  {_state(shown['state'])} ({escape(str(shown.get('power') or '-'))})")
     if pool:
         wanted = f", {pool['wanted']} wanted" if pool.get("wanted") not in (None, pool["count"]) else ""
-        console.print(f"GPU pool {escape(str(pool['name']))}: {pool['count']} nodes{wanted}")
+        console.print(
+            f"GPU pool {escape(str(pool['name']))}: {pool['count']} {'node' if pool['count'] == 1 else 'nodes'}{wanted}"
+        )
     if idle:
-        due = f" in {idle['due_in_seconds']:.0f} s" if idle.get("due_in_seconds") is not None else ""
-        console.print(f"idle     {escape(str(idle.get('rung') or '-'))}{due}: {escape(str(idle.get('reason') or '-'))}")
+        quiet = f" for {idle['due_in_seconds']:.0f} s at least" if idle.get("due_in_seconds") is not None else ""
+        rung = f"next: {idle['rung']}" if idle.get("rung") else f"nothing goes{quiet}"
+        console.print(f"idle     {rung}: {escape(str(idle.get('reason') or '-'))}")
 
 
 def waking(console: Console, error: Waking) -> None:

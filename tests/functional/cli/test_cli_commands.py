@@ -157,7 +157,7 @@ def test_arguments_that_cannot_be_parsed_end_with_status_2(run: Run) -> None:
 def test_cluster_shows_pool_and_idle_decision(run: Run, slipway: FakeSlipway, data: Path) -> None:
     slipway.on("/api/cluster", Reply(200, CLUSTER))
     out = run("--data", data, "cluster").out
-    for word in ("awake", "Running", "gpu: 1 nodes", "models are in use", "61 s"):
+    for word in ("awake", "Running", "gpu: 1 node", "models are in use", "61 s"):
         assert word in out
 
 

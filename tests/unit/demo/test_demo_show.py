@@ -44,6 +44,7 @@ def test_the_picture_is_an_svg_that_holds_the_story(tmp_path: Path) -> None:
     show.save(tmp_path / "demo.svg")
     tree = ElementTree.parse(tmp_path / "demo.svg")  # noqa: S314  (just written)
     assert tree.getroot().tag.endswith("svg")
+    assert "font-face" not in (tmp_path / "demo.svg").read_text(encoding="utf-8")  # nothing is fetched to show it
     assert "converted" in "".join(tree.getroot().itertext()).replace("\xa0", " ")
 
 
