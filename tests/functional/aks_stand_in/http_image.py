@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +18,7 @@ parser.add_argument("--say", default="")
 parser.add_argument("--exit", type=int, help="end at once with this status")
 parser.add_argument("--end-after", type=Path, help="end with status 0 once this file is there")
 parser.add_argument("--healthy-while", type=Path, help="/healthz is 200 while this file is there")
+parser.add_argument("--leave", help="leave a child with this in its command line")
 parser.add_argument("--ignore-term", action="store_true")
 parser.add_argument("--show", type=Path, help="/ answers with this file")
 options = parser.parse_args()
@@ -54,6 +56,8 @@ def ended(_number: int, _frame: FrameType | None) -> None:
 signal.signal(signal.SIGTERM, ended)
 sys.stdout.write(options.say.replace("|", "\n") + "\n" if options.say else "")
 sys.stdout.flush()
+if options.leave is not None:
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", options.leave])
 if options.exit is not None:
     sys.exit(options.exit)
 server = ThreadingHTTPServer((os.environ["LOCALCLOUD_BIND_ADDRESS"], options.port), Handler)

@@ -63,6 +63,7 @@ def test_a_killed_stand_in_leaves_nothing_and_goes_on_from_its_folder(azurite: s
         space.deployment("web", mark)
         pod = space.answer("web")
         url = space.address("web")
+        address = space.get("pods", pod)["status"]["podIP"]
         assert len(processes(mark)) == 1
     finally:
         first.kill()
@@ -72,8 +73,26 @@ def test_a_killed_stand_in_leaves_nothing_and_goes_on_from_its_folder(azurite: s
         space.stand = second
         assert until(lambda: fetch(url).decode(), "it answers again") == pod
         status = space.status(pod)
+        assert space.get("pods", pod)["status"]["podIP"] == address
         assert status["restartCount"] == 1
         assert status["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
+
+
+def test_a_node_whose_machine_went_unseen_is_removed_with_its_pods(azurite: str, tmp_path: Path) -> None:
+    """As after a kill in the middle of a scale-down."""
+    first = Stand(tmp_path, azurite)
+    try:
+        space = first.namespace("work")
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "aks-gpu-00000000-vmss000009"}}
+        first.api("POST", "/api/v1/nodes", node)
+        space.pod("stranded", spec={"nodeName": "aks-gpu-00000000-vmss000009"})
+    finally:
+        first.kill()
+    with running(tmp_path, azurite) as second:
+        names = [node["metadata"]["name"] for node in second.api("GET", "/api/v1/nodes")["items"]]
+        space.stand = second
+        assert "aks-gpu-00000000-vmss000009" not in names
+        assert space.gone("stranded")
 
 
 def test_sigterm_ends_it_with_status_0_and_nothing_left(azurite: str, tmp_path: Path) -> None:

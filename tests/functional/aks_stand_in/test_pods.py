@@ -89,6 +89,41 @@ def test_a_container_that_ends_badly_is_restarted_ever_later(space: Namespace) -
     assert space.log("crash", "?previous=true") == "first\nthe reason\n"
 
 
+def test_repeated_events_count_up(space: Namespace) -> None:
+    space.pod("crash", "--exit=3")
+
+    def started() -> list[Any]:
+        listed = space.stand.api("GET", f"/api/v1/namespaces/{space.name}/events")["items"]
+        return [event for event in listed if event["reason"] == "Started"]
+
+    until(lambda: started()[0]["count"] >= 2, "the second start is counted")
+    assert len(started()) == 1
+
+
+def test_what_a_container_leaves_behind_ends_with_it(space: Namespace) -> None:
+    mark = f"left-{os.getpid()}-{next(_numbers)}"
+    space.pod("once", f"--leave={mark}", "--exit=0", spec={"restartPolicy": "Never"})
+    until(lambda: space.get("pods", "once")["status"]["phase"] == "Succeeded", "the pod has ended")
+    until(lambda: not processes(mark), "its child has ended")
+
+
+def test_addresses_of_pods_that_have_gone_are_free_again(space: Namespace) -> None:
+    """There are 118; these are more."""
+    for batch in range(2):
+        names = [f"pod-{batch}-{number}" for number in range(60)]
+        for name in names:
+            space.pod(name, image="nobody/knows:1")
+        until(lambda: len(space.pods()) == 60 and all(_address(pod) for pod in space.pods()), "all have an address")
+        for name in names:
+            space.delete_pod(name)
+        until(lambda: not space.pods(), "all have gone")
+
+
+def _address(pod: Any) -> str | None:
+    address: str | None = pod["status"].get("podIP")
+    return address
+
+
 @pytest.mark.parametrize(("policy", "code", "phase"), [("Never", 0, "Succeeded"), ("Never", 4, "Failed")])
 def test_a_pod_that_is_not_restarted_ends(space: Namespace, policy: str, code: int, phase: str) -> None:
     space.pod("once", f"--exit={code}", spec={"restartPolicy": policy})
