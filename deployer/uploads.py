@@ -76,7 +76,8 @@ class Uploads:
         """Takes one upload as far as it goes; False where its blobs changed meanwhile and it must be begun anew."""
         record = self.state.find(upload.model)
         known = record.upload if record and record.upload and record.upload.fingerprint == upload.fingerprint else None
-        if known is not None and known.state in _ENDED:
+        if record is not None and known is not None and known.state in _ENDED:
+            tag_upload(self.uploads, record)  # the call that ended it may have been killed before it said so
             if known.state == "published":
                 self.queue.ask(upload.model)
             return True

@@ -11,6 +11,8 @@ from deployer.errors import Unavailable
 from deployer.ports import PodFailure
 from exporter import NotAModel, Stage
 
+REFUSAL = NotAModel("It is no model.", hint="Save it again.", stage=Stage.SCAN)
+
 Flow = Callable[[Deployed], None]
 
 
@@ -48,6 +50,12 @@ def broken_version(deployed: Deployed) -> None:
     """Another version does not come up and is given up."""
     deployed.kubernetes.told["tfs-cats-v2"] = Told(failure=PodFailure("Error", "cannot parse", fatal=True))
     deployed.store.drop("cats.keras", "two")
+
+
+def refused_file(deployed: Deployed) -> None:
+    """What is dropped is no model."""
+    deployed.exporter.refused[b"garbage"] = REFUSAL
+    deployed.store.drop("cats.keras", "garbage")
 
 
 def woken(deployed: Deployed) -> None:
@@ -93,7 +101,7 @@ def persistently(deployed: Deployed, call: Callable[[], object]) -> None:
             deployed.world.pass_time(61)
 
 
-FLOWS: list[Flow] = [first_version, second_version, broken_version, woken, slept]
+FLOWS: list[Flow] = [first_version, second_version, broken_version, refused_file, woken, slept]
 UNDISTURBED = {flow: flow_of(flow) for flow in FLOWS}
 POINTS = [
     (flow, number)
@@ -111,7 +119,14 @@ def test_a_kill_at_any_effect_ends_as_if_nothing_had_happened(flow: Flow, number
 def test_the_undisturbed_flows_end_where_they_should() -> None:
     """Else equality with them would mean nothing."""
     ends = {flow.__name__: deployed.serving("cats") for flow, deployed in UNDISTURBED.items()}
-    assert ends == {"first_version": 1, "second_version": 2, "broken_version": 1, "woken": 1, "slept": None}
+    assert ends == {
+        "first_version": 1,
+        "second_version": 2,
+        "broken_version": 1,
+        "refused_file": 1,
+        "woken": 1,
+        "slept": None,
+    }
     assert all(deployed.record("cats").settled and not deployed.poison for deployed in UNDISTURBED.values())
     assert len(POINTS) > 150
 
@@ -140,7 +155,7 @@ def test_a_rollout_whose_message_was_lost_is_asked_for_by_the_sweep() -> None:
 
 def test_a_sweep_of_what_is_settled_asks_for_nothing() -> None:
     deployed = Deployed()
-    deployed.exporter.refused[b"garbage"] = NotAModel("It is no model.", hint="Save it again.", stage=Stage.SCAN)
+    deployed.exporter.refused[b"garbage"] = REFUSAL
     deployed.drop("cats.keras", "one").drop("dogs.keras", "garbage").drop("mice/variables/variables.index", "half")
     deployed.world.pass_time(3600)
     before = len(deployed.world.changes())
