@@ -154,7 +154,7 @@ class KubernetesApi:
     ) -> web.StreamResponse:
         if resource.namespaced and not target.namespace and verb not in ("list", "watch"):
             raise method_not_allowed()
-        if verb not in resource.verbs:
+        if verb not in resource.verbs or (verb == "create" and target.subresource):
             raise method_not_allowed()
         if target.subresource == "log":
             if verb != "get":
@@ -208,7 +208,7 @@ def _verb(request: web.Request, target: Target) -> str:
             wanted = "watch" in request.query and request.query["watch"] in _WATCH_VALUES
             return "watch" if wanted else "list"
         case "POST":
-            if target.name:
+            if target.name and not target.subresource:
                 raise method_not_allowed()
             return "create"
         case "PUT" | "PATCH" if not target.name:

@@ -55,6 +55,8 @@ async def test_the_open_listener_needs_no_token_but_refuses_browsers(api: Kubern
         ("POST", "/api/v1/configmaps", 405),
         ("DELETE", "/api/v1/namespaces", 405),
         ("GET", "/api/v1/namespaces/default/pods/nope/exec", 404),
+        ("POST", "/api/v1/namespaces/default/pods/nope/eviction", 404),
+        ("POST", "/api/v1/namespaces/default/pods/nope/status", 405),
     ],
 )  # fmt: skip
 async def test_what_is_not_served_is_said_so(client: ApiClient, method: str, path: str, status: int) -> None:
