@@ -116,16 +116,14 @@ class LocalCloud:
         storage = await self._start_storage()
         cluster = await self._start_aks(storage) if self._options.aks else None
         host = await self._start_functions(storage, cluster) if self._options.functions else {}
-        url = host.get("url")
         return Endpoints(
             storage_connection_string=storage,
-            functions_url=url,
+            functions_url=host.get("url"),
             function_key=host.get("function_key"),
             master_key=host.get("master_key"),
             kubernetes_url=None if cluster is None else cluster.kubernetes_url,
             kubernetes_token=None if cluster is None else cluster.kubernetes_token,
             arm_url=None if cluster is None else cluster.arm_url,
-            dashboard_url=None if url is None else f"{url}/api/dashboard",
         )
 
     async def _start_storage(self) -> str:

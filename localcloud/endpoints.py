@@ -11,7 +11,7 @@ NAME = "endpoints.json"
 
 @dataclass(frozen=True)
 class Endpoints:
-    """``None``: that part was not started. ``functions_url`` is the origin; paths begin with ``/api``."""
+    """``None``: that part was not started, or (the dashboard) is not there yet. ``functions_url`` is the origin; paths begin with ``/api``."""
 
     storage_connection_string: str
     functions_url: str | None = None
