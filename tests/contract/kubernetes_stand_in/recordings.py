@@ -29,7 +29,7 @@ _GENERATED = re.compile(
 )
 _ADDRESS = re.compile(r"\b10\.0\.\d+\.\d+\b")
 _NUMBERS = re.compile(r"(resource version: |current: )\d+")
-_SETTLE_SECONDS = 3.0
+_SETTLE_SECONDS = 5.0
 _POLL_SECONDS = 0.03
 
 
@@ -195,10 +195,7 @@ class Replay:
 
 
 def _patience(step: dict[str, Any]) -> float:
-    note = step.get("note") or ""
-    if "Deadline" in note:
-        return 10.0
-    return _SETTLE_SECONDS if "eventually" in note else _SETTLE_SECONDS / 5
+    return 10.0 if "Deadline" in (step.get("note") or "") else _SETTLE_SECONDS
 
 
 def _pairs(theirs: Any, ours: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

@@ -88,7 +88,7 @@ async def test_an_apply_that_changes_nothing_keeps_the_resource_version(client: 
 async def test_a_watch_tells_what_enters_and_leaves_its_selection(client: ApiClient) -> None:
     start = (await client.get(CONFIG_MAPS))["metadata"]["resourceVersion"]
     watching = asyncio.create_task(
-        client.stream(f"{CONFIG_MAPS}?watch=true&resourceVersion={start}&labelSelector=tier=a&timeoutSeconds=1")
+        client.stream(f"{CONFIG_MAPS}?watch=true&resourceVersion={start}&labelSelector=tier=a&timeoutSeconds=3")
     )
     await client.call("POST", CONFIG_MAPS, config_map("x", tier="a"))
     await client.call("PATCH", f"{CONFIG_MAPS}/x", {"metadata": {"labels": {"tier": "b"}}}, content=MERGE)
