@@ -60,9 +60,13 @@ def test_a_killed_stand_in_leaves_nothing_and_goes_on_from_its_folder(azurite: s
     first = Stand(tmp_path, azurite)
     try:
         space = first.namespace("work")
+        space.pod("earlier", image="nobody/knows:1")  # takes the first address
+        until(lambda: space.get("pods", "earlier")["status"]["podIP"], "the earlier pod has an address")
         space.deployment("web", mark)
         pod = space.answer("web")
         url = space.address("web")
+        space.delete_pod("earlier")
+        until(lambda: space.gone("earlier"), "the earlier pod has gone")
         address = space.get("pods", pod)["status"]["podIP"]
         assert len(processes(mark)) == 1
     finally:
