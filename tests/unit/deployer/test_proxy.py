@@ -16,7 +16,7 @@ from deployer.activity import ActivityNotes, last_requests
 from deployer.errors import BadRequest, NotFound, SlipwayError, Unavailable, Waking
 from deployer.proxy import Answer, Proxy
 from deployer.record import ModelRecord, RolloutStatus, Route, UploadStatus, VersionRecord
-from deployer.settings import ProxySettings
+from deployer.settings import IdleSettings, ProxySettings
 from deployer.state import State
 from deployer.waking import Waker
 
@@ -80,7 +80,9 @@ class Slipway:
         self.queue = FakeQueue(self.world)
         loop = asyncio.get_running_loop()
         notes = ActivityNotes(self.documents, 3600, loop.time)
-        self.proxy = Proxy(self.state, Waker(self.state, self.queue, self.world.clock), notes, settings)
+        self.proxy = Proxy(
+            self.state, Waker(self.state, self.queue, IdleSettings().wake_seconds, self.world.clock), notes, settings
+        )
 
     def serve(
         self, address: str | None, *, number: int = 1, signatures: dict[str, Any] | None = None, **more: Any

@@ -23,8 +23,11 @@ from deployer.record import (
     noted_wake,
     stage_done,
 )
+from deployer.settings import IdleSettings
 from deployer.state import State
-from deployer.waking import DEFAULT_SECONDS, Waker
+from deployer.waking import Waker
+
+GUESSES = IdleSettings().wake_seconds
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 RECORD = ModelRecord(name="cats", updated=NOON)
@@ -230,9 +233,9 @@ def test_the_estimate_counts_from_when_the_wake_began(
     started = Wake(started=world.now, rung=rung, by="request")
     state.change_cluster(lambda record: record.but(wake=started))
     world.pass_time(passed)
-    waking = Waker(state, _NoQueue(), world.clock).estimate(RECORD.but(desired=1))
+    waking = Waker(state, _NoQueue(), GUESSES, world.clock).estimate(RECORD.but(desired=1))
     assert (waking.eta_seconds, waking.stage) == (left, "queued")
-    assert DEFAULT_SECONDS[rung] >= left
+    assert GUESSES[rung] >= left
 
 
 @pytest.mark.parametrize(
@@ -249,6 +252,6 @@ def test_the_estimate_tells_how_far_it_is(world: World, state: State, step: str,
     status = RolloutStatus(
         version=1, started=world.now, step=step, since=world.now, looked=world.now, message="node joins"
     )  # fmt: skip
-    waking = Waker(state, _NoQueue(), world.clock).estimate(RECORD.but(desired=1, rollout=status))
+    waking = Waker(state, _NoQueue(), GUESSES, world.clock).estimate(RECORD.but(desired=1, rollout=status))
     assert waking.stage == stage
     assert "'cats' is waking: node joins. About 60 s remain." in waking.message
