@@ -23,7 +23,9 @@ def application() -> Application:
     return from_environment(settings)
 
 
-@app.blob_trigger(arg_name="client", path="models/{name}", connection="AzureWebJobsStorage", source=func.BlobSource.EVENT_GRID)
+@app.blob_trigger(
+    arg_name="client", path="models/{name}", connection="AzureWebJobsStorage", source=func.BlobSource.EVENT_GRID
+)
 def model_uploaded(client: blob.BlobClient) -> None:
     """Takes one upload through to a published version."""
     application().uploads.take(client.blob_name)
@@ -59,6 +61,8 @@ async def classify(req: func.HttpRequest) -> func.HttpResponse:
         )
     except SlipwayError as error:
         return _response(http.failure(error))
+    except Exception:  # noqa: BLE001  (the boundary; logged with its traceback)
+        return _response(http.unexpected())
     return _response(http.reply({"model": found.model, "version": found.version, "predictions": found.predictions}))
 
 

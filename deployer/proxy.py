@@ -108,7 +108,7 @@ class Proxy:
             if record.asleep:
                 self._notes.note(model)
                 record = await asyncio.to_thread(self._waker.wake, model, by="request")
-            elif record.settled:
+            elif record.settled and not record.arriving:
                 raise _never_served(record)
             if self._monotonic() >= deadline:
                 raise await asyncio.to_thread(self._waker.estimate, record)

@@ -4,7 +4,7 @@ The documents live in the state container as ``models/NAME.json``, ``cluster.jso
 Each is read and written whole, under an ETag condition (``deployer.state``); nothing here does so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -145,6 +145,11 @@ class ModelRecord(_Document):
         return self.previous if self.previous != number else None
 
     @property
+    def arriving(self) -> bool:
+        """Whether its newest upload is on the way to a version."""
+        return self.upload is not None and self.upload.state in ("scanning", "converting", "publishing")
+
+    @property
     def settled(self) -> bool:
         """Whether nothing remains to be done: what is desired serves, sleeps, or nothing is desired."""
         if self.rollout is not None:
@@ -190,10 +195,10 @@ class ClusterRecord(_Document):
     failure: str | None = None  # of the last operation
     failed: datetime | None = None  # when that was seen
 
-    def estimate(self, rung: str, defaults: dict[str, float]) -> float:
-        """Seconds that a wake from this rung takes: the median of those seen, else the default."""
+    def estimate(self, rung: str, guesses: Mapping[str, float]) -> float:
+        """Seconds that a wake from this rung takes: the median of those seen, else the first guess."""
         seen = sorted(time.seconds for time in self.wake_times if time.rung == rung)
-        return seen[len(seen) // 2] if seen else defaults[rung]
+        return seen[len(seen) // 2] if seen else guesses[rung]
 
 
 KEPT_WAKE_TIMES = 50

@@ -63,7 +63,7 @@ def resolve(stem: str, listed: Iterable[BlobRef]) -> Upload | None:
         match part:
             case ModelFile():
                 files.append(blob)
-            case DirectoryPart():
+            case DirectoryPart(path=path) if path and not path.endswith("/"):  # some tools make blobs for folders
                 parts.append(blob)
             case Sidecar():
                 sidecars.append(blob)

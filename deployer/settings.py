@@ -71,6 +71,13 @@ class IdleSettings(_Group):
     stop_after_minutes: float | None = Field(
         None, gt=0, description="the cluster stops this long after the pool; never by default"
     )
+    wake_pods_seconds: float = Field(
+        60, gt=0, description="first guess at a wake from pods at 0; then this cluster's own times"
+    )
+    wake_pool_seconds: float = Field(
+        420, gt=0, description="first guess at a wake from a GPU pool at 0: 5 to 11 min on AKS"
+    )
+    wake_stopped_seconds: float = Field(600, gt=0, description="first guess at a wake of a stopped cluster")
     activity_seconds: float = Field(
         30, gt=0, description="a request is noted in storage at most once per this time and instance"
     )
@@ -79,6 +86,11 @@ class IdleSettings(_Group):
     def after(self) -> timedelta:
         """Time without a request after which pods go."""
         return timedelta(minutes=self.after_minutes)
+
+    @property
+    def wake_seconds(self) -> dict[str, float]:
+        """The first guesses by rung."""
+        return {"pods": self.wake_pods_seconds, "pool": self.wake_pool_seconds, "stopped": self.wake_stopped_seconds}
 
 
 class ProxySettings(_Group):

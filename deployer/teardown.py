@@ -54,15 +54,18 @@ class Teardown:
             return decision
 
     def sleep_all(self) -> None:
-        """Puts all models to sleep and empties the GPU pool, now, by command. Models in the middle of a rollout stay."""
+        """Puts all models to sleep and empties the GPU pool, now, by command.
+
+        A model whose next version is on its way stays, and with it the pool.
+        """
         with self.documents.lease("cluster") as held:
             if not held:
                 return
             settle_operation(self.state, self.cluster, self.clock)
-            names = tuple(use.model for use in self._uses() if not use.asleep and use.settled)
-            self._sleep(names, recheck=False)
+            self._sleep(tuple(use.model for use in self._uses() if not use.asleep), recheck=False)
+            still_needed = any(use.needs_gpu and not use.asleep for use in self._uses())
             state = self.cluster.state()
-            if state.power == "Running" and not state.busy and state.pool_count > 0:
+            if not still_needed and state.power == "Running" and not state.busy and state.pool_count > 0:
                 self._empty_pool()
 
     def _uses(self) -> list[ModelUse]:
@@ -90,9 +93,12 @@ class Teardown:
 
         def asleep(record: ModelRecord) -> ModelRecord:
             use = _use(record, self.after, requests)
-            if not record.settled or record.asleep or (recheck and now < use.used + use.after + self.policy.note):
+            serving = record.route is not None and record.route.version == record.desired
+            if record.asleep or not (record.settled or (serving and not recheck)):
                 return record
-            return record.but(asleep=True, route=None, changed_rung=now)
+            if recheck and now < use.used + use.after + self.policy.note:
+                return record
+            return record.but(asleep=True, route=None, rollout=None, changed_rung=now)
 
         for model in models:
             record = self.state.change(model, asleep)

@@ -27,7 +27,7 @@ def summary(record: ModelRecord) -> dict[str, Any]:
     serving = record.route.version if record.route else record.desired if record.asleep else None
     return {
         "name": record.name, "state": state_of(record), "version": serving, "desired": record.desired,
-        "reason": upload.reason if upload else None, "hint": upload.hint if upload else None,
+        "asleep": record.asleep, "reason": upload.reason if upload else None, "hint": upload.hint if upload else None,
         "updated": record.updated.isoformat(),
     }  # fmt: skip
 

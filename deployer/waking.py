@@ -1,5 +1,6 @@
 """Use case: bring a sleeping model back, once, however many ask; and say how long it will take."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deployer.errors import Waking
@@ -7,18 +8,16 @@ from deployer.ports import Clock, RolloutQueue
 from deployer.record import ClusterRecord, ModelRecord, Wake
 from deployer.state import State
 
-# Seconds a wake takes from each rung, until this cluster's own times are known (facts: a GPU node from zero 5–11 min).
-DEFAULT_SECONDS = {"pods": 60.0, "pool": 420.0, "stopped": 600.0}
-
 _STAGES = {"WakeCluster": "gpu-node", "AwaitCluster": "gpu-node", "Apply": "pods", "AwaitPods": "pods"}
 
 
 @dataclass(frozen=True)
 class Waker:
-    """Wakes models."""
+    """Wakes models. ``guesses``: seconds a wake takes from each rung, until this cluster's own times are known."""
 
     state: State
     queue: RolloutQueue
+    guesses: Mapping[str, float]
     clock: Clock
 
     def wake(self, model: str, *, by: str) -> ModelRecord:
@@ -42,9 +41,12 @@ class Waker:
         """What to tell a caller of a model that is on its way: when to come back, and how far it is."""
         cluster = self.state.cluster()
         wake, now = cluster.wake, self.clock()
-        total = cluster.estimate(wake.rung if wake else "pods", DEFAULT_SECONDS)
+        total = cluster.estimate(wake.rung if wake else "pods", self.guesses)
         started = wake.started if wake else record.rollout.started if record.rollout else now
         left = max(1, round(total - (now - started).total_seconds()))
         stage = _STAGES.get(record.rollout.step, "proof") if record.rollout else "queued"
-        doing = f": {record.rollout.message}" if record.rollout and record.rollout.message else ""
-        return Waking(f"'{record.name}' is waking{doing}. About {left} s remain.", eta_seconds=left, stage=stage)
+        if record.upload is not None and record.arriving:
+            stage = record.upload.state
+        doing = f": {record.rollout.message}" if record.rollout and record.rollout.message else f": {stage}"
+        verb = "on its way" if record.arriving else "waking"
+        return Waking(f"'{record.name}' is {verb}{doing}. About {left} s remain.", eta_seconds=left, stage=stage)

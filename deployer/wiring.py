@@ -56,7 +56,7 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     cluster = AksCluster(container_service(settings.cluster, credential), settings.cluster, credential)
     workloads = KubernetesWorkloads(cluster.access, gpu_pool=settings.cluster.gpu_pool)
     state = State(documents, _now)
-    waker = Waker(state, queue, _now)
+    waker = Waker(state, queue, settings.idle.wake_seconds, _now)
     uploads = Uploads(state, documents, store, servables, queue, exporter_scan, _Export(settings), _now)
     executor = Executor(
         state, cluster, workloads, servables, store, TensorFlowServing(), _templates(settings, blobs), _now

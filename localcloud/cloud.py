@@ -123,6 +123,7 @@ class LocalCloud:
             master_key=host.get("master_key"),
             kubernetes_url=None if cluster is None else cluster.kubernetes_url,
             kubernetes_token=None if cluster is None else cluster.kubernetes_token,
+            kubectl_url=None if cluster is None else cluster.kubectl_url,
             arm_url=None if cluster is None else cluster.arm_url,
         )
 

@@ -11,7 +11,12 @@ NAME = "endpoints.json"
 
 @dataclass(frozen=True)
 class Endpoints:
-    """``None``: that part was not started, or (the dashboard) is not there yet. ``functions_url`` is the origin; paths begin with ``/api``."""
+    """``None``: that part was not started, or (the dashboard) is not there yet.
+
+    ``functions_url`` is the origin; paths begin with ``/api``.
+
+    ``kubectl_url`` is the same Kubernetes API without a token, on loopback: kubectl sends none over plain http.
+    """
 
     storage_connection_string: str
     functions_url: str | None = None
@@ -19,6 +24,7 @@ class Endpoints:
     master_key: str | None = None
     kubernetes_url: str | None = None
     kubernetes_token: str | None = None
+    kubectl_url: str | None = None
     arm_url: str | None = None
     dashboard_url: str | None = None
 

@@ -15,6 +15,7 @@ class Cluster:
 
     kubernetes_url: str
     kubernetes_token: str
+    kubectl_url: str
     arm_url: str
     subscription_id: str
     resource_group: str
@@ -41,6 +42,10 @@ def app_settings(storage: str, cluster: Cluster | None, overrides: Mapping[str, 
             "SLIPWAY_CLUSTER__NAME": cluster.cluster_name,
             "SLIPWAY_CLUSTER__GPU_POOL": cluster.gpu_pool,
             "SLIPWAY_CLUSTER__ARM_URL": cluster.arm_url,
+            # What the stand-ins take with their default delays, until there are times of their own.
+            "SLIPWAY_IDLE__WAKE_PODS_SECONDS": "6",
+            "SLIPWAY_IDLE__WAKE_POOL_SECONDS": "10",
+            "SLIPWAY_IDLE__WAKE_STOPPED_SECONDS": "20",
         }
     return {name: value for name, value in {**settings, **overrides}.items() if value}
 

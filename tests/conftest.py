@@ -6,11 +6,11 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import hosts
 import pytest
 
 from localcloud import azurite as azurite_module
 from localcloud.azurite import Azurite
+from tests import hosts
 
 _ACCOUNTS = 400
 _taken = itertools.count()

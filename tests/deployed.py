@@ -7,9 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
-from fake_cluster import FakeCluster, FakeKubernetes, FakeServer, Pace
-from fakes import FakeDocuments, FakeQueue, FakeServables, FakeUploads, Killed, World, digest
-
 from deployer.control import Control
 from deployer.errors import SlipwayError
 from deployer.execute import Executor
@@ -17,7 +14,7 @@ from deployer.idle import Decision, IdlePolicy
 from deployer.plan import RolloutPolicy
 from deployer.record import ModelRecord
 from deployer.rollout import Rollouts
-from deployer.settings import ServingSettings
+from deployer.settings import IdleSettings, ServingSettings
 from deployer.state import State
 from deployer.sweep import Sweep
 from deployer.teardown import Teardown
@@ -37,6 +34,8 @@ from exporter import (
     VerifiedServable,
 )
 from exporter.manifest import ExporterInfo, FileDigest, Golden, Parity, Signature, SourceInfo, TensorSpec
+from tests.fake_cluster import FakeCluster, FakeKubernetes, FakeServer, Pace
+from tests.fakes import FakeDocuments, FakeQueue, FakeServables, FakeUploads, Killed, World, digest
 
 DEQUEUES = 5  # the platform gives up after so many failures
 POLICY = RolloutPolicy(
@@ -145,7 +144,7 @@ class Deployed:
         self.kubernetes = FakeKubernetes(self.world, self.cluster, self.pace)
         self.server = FakeServer(self.kubernetes, self.servables)
         self.state = State(self.documents, self.world.clock)
-        self.waker = Waker(self.state, self.queue, self.world.clock)
+        self.waker = Waker(self.state, self.queue, IdleSettings().wake_seconds, self.world.clock)
         self.steps: list[str] = []
         self.poison: list[str] = []
         self.gpus = gpus

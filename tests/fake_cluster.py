@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from fakes import FakeServables, World
-
 from deployer.errors import CloudRefused, ClusterUnreachable, Unavailable
 from deployer.names import OPTIONS_ANNOTATION
 from deployer.ports import ClusterState, Nodes, OperationState, PodFailure, Power, Workload
+from tests.fakes import FakeServables, World
 
 GPU = "nvidia.com/gpu"
 Kind = Literal["start", "stop", "pool"]

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import yaml
 from azure.core.credentials import TokenCredential
-from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 from azure.core.polling import LROPoller
@@ -131,7 +131,10 @@ class AksCluster:
                 case "pool":
                     pools.begin_create_or_update(self._group, self._name, self._pool, AgentPool(), **resume)
             if not method.finished():
-                method.update_status()
+                try:
+                    method.update_status()
+                except ResourceNotFoundError:  # Azure forgets an operation after some days: the cluster's state tells
+                    return OperationState(running=False)
             if not method.finished():
                 return OperationState(running=True)
             failed = method.status().lower() != "succeeded"

@@ -30,13 +30,15 @@ def models(console: Console, found: Sequence[Document]) -> None:
     for model in found:
         why = " ".join(part for part in (model.get("reason"), model.get("hint")) if part)
         version = f"v{model['version']}" if model.get("version") is not None else "-"
+        if model["asleep"] and model["state"] != "asleep":
+            version += " (asleep)"
         table.add_row(escape(model["name"]), _state(model["state"]), version, _time(model.get("updated")), escape(why))
     console.print(table)
 
 
 def model(console: Console, shown: Document, target: Target) -> None:
     """Everything about one model."""
-    serves = "wakes with its first request" if shown["state"] == "asleep" else "serves"
+    serves = "sleeps, and wakes with its first request" if shown["asleep"] else "serves"
     version = f", v{shown['version']} {serves}" if shown.get("version") is not None else ""
     console.print(f"[bold]{escape(shown['name'])}[/bold]  {_state(shown['state'])}{version}")
     if rollout := shown.get("rollout"):

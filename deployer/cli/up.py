@@ -62,10 +62,7 @@ def _explain(console: Console, endpoints: Endpoints, data: Path) -> None:
         ("function key", str(key)),
         ("master key", str(endpoints.master_key)),
         ("storage", endpoints.storage_connection_string),
-        (
-            "kubectl",
-            f"kubectl --server {endpoints.kubernetes_url} --token {endpoints.kubernetes_token} get all -n slipway",
-        ),
+        ("kubectl", f"kubectl --server {endpoints.kubectl_url} get deployments,pods,nodes -A"),
         ("drop a model", f"slipway{at} push MODEL.keras --wait"),
         ("classify", f"curl -H 'x-functions-key: {key}' --data-binary @IMAGE.png {url}/api/classify/MODEL"),
         ("models", f"curl -H 'x-functions-key: {key}' {url}/api/models"),

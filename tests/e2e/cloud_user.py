@@ -103,6 +103,14 @@ class Client:
             f"{name} v{version} serving",
         )  # fmt: skip
 
+    async def tagged(self, blob: str, state: str) -> dict[str, str]:
+        """Waits until the blob's tags say so: they are written right after the record that the API shows."""
+
+        async def look() -> dict[str, str]:
+            return dict(self.tags(blob))
+
+        return await self.until(look, lambda tags: tags.get("slipway_state") == state, f"{blob} tagged {state}")
+
     async def failed(self, name: str) -> dict[str, Any]:
         """Waits until the model's newest upload has failed."""
         return await self.until(lambda: self.model(name), lambda seen: seen["state"] == "failed", f"{name} failed")

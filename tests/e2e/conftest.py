@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
-from cloud_user import Client, StartCloud
 
 from localcloud.cloud import REPOSITORY, LocalCloud, Options
+from tests.e2e.cloud_user import Client, StartCloud
 
 _TRAINING_SECONDS = 120
 

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-from cloud_user import Answer, StartCloud
 
 from demo.digits import TRAINING, load, png
+from tests.e2e.cloud_user import Answer, StartCloud
 
 IMAGE = png(load()[TRAINING])
 
@@ -50,19 +50,14 @@ async def test_bad_uploads_and_bad_requests_change_nothing_that_works(start_clou
         assert seen["version"] is None
         assert seen["upload"]["reason"], name
         assert seen["upload"]["hint"], name
-        assert client.tags(name)["slipway_state"] == "failed"
+        await client.tagged(name, "failed")
         assert error(await client.classify(Path(name).stem, IMAGE), 404) == "no_version"
     assert "batch_size" in (await client.model("strange"))["reason"]
 
     # Uploads that cannot have a record: the answer is at the blob.
     for name in ("cats.onnx", "räuber.keras", f"{'x' * 41}.keras", "folder/cats.keras"):
         client.drop(name, model)
-
-        async def state(name: str = name) -> dict[str, str]:
-            return dict(client.tags(name))
-
-        tags = await client.until(state, lambda found: found.get("slipway_state") == "failed", f"a refusal of {name}")
-        assert tags["slipway_reason"]
+        assert (await client.tagged(name, "failed"))["slipway_reason"]
 
     # Requests.
     encoded = base64.b64encode(IMAGE)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cloud_user import Answer, Client, StartCloud
 
 from demo.digits import TRAINING, Digit, load, png
+from tests.e2e.cloud_user import Answer, Client, StartCloud
 
 UNSEEN = load()[TRAINING:]
 SERVING_TESTDATA = Path(__file__).parents[3] / "shared" / "tf_serving_testdata"
@@ -62,8 +62,7 @@ async def test_a_dropped_model_serves_is_replaced_under_load_survives_a_bad_one_
     assert first.body["version"] == 1
     assert len(first.body["predictions"][0]) == 3
     assert 0 < first.body["predictions"][0][0]["score"] <= 1
-    assert client.tags("digits.keras")["slipway_state"] == "serving"
-    assert client.tags("digits.keras")["slipway_version"] == "1"
+    assert (await client.tagged("digits.keras", "serving"))["slipway_version"] == "1"
     stages = [stage["stage"] for stage in seen["timeline"]]
     assert stages[:3] == ["scan", "convert", "publish"]
     assert {"apply", "pods", "prove"} <= set(stages)
@@ -103,7 +102,7 @@ async def test_a_dropped_model_serves_is_replaced_under_load_survives_a_bad_one_
     assert seen["version"] == 2
     assert "digits.keras" in seen["reason"]
     assert seen["hint"]
-    assert client.tags("digits.keras")["slipway_state"] == "failed"
+    await client.tagged("digits.keras", "failed")
     assert (await client.classify("digits", image)).body["version"] == 2
 
     # The same bytes as version 2 again: no third version.

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from worker_environment import REQUIREMENTS, ROOT, python_3_13, worker_python
+
+from tests.contract.azure_worker.worker_environment import REQUIREMENTS, ROOT, python_3_13, worker_python
 
 DRIVER = Path(__file__).with_name("drive_worker.py")
 pytestmark = pytest.mark.timeout(600)  # the first run installs the worker's environment

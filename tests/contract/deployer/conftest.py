@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from aks_process import AksProcess
 from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 from azure.storage.blob import BlobServiceClient
 
 from deployer.adapters.aks import AksCluster, container_service
 from deployer.settings import ClusterSettings
 from localcloud.azurite import Azurite
+from tests.contract.deployer.aks_process import AksProcess
 
 _ACCOUNT = "test399"
 

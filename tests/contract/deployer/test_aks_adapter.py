@@ -4,7 +4,6 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from aks_process import AksProcess, until
 from azure.core.credentials import AccessToken
 from azure.identity import DefaultAzureCredential
 
@@ -12,6 +11,7 @@ from deployer.adapters.aks import AksCluster, container_service
 from deployer.errors import CloudRefused, SlipwayError
 from deployer.ports import ClusterState
 from deployer.settings import ClusterSettings
+from tests.contract.deployer.aks_process import AksProcess, until
 
 AWAKE = ClusterState("Running", busy=False, pool_count=1, provisioning="Succeeded")
 

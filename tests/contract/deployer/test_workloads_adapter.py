@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from aks_process import AksProcess, until
 
 from deployer.adapters.workloads import KubernetesWorkloads
 from deployer.errors import CloudRefused, ClusterUnreachable
@@ -21,6 +20,7 @@ from deployer.ports import ClusterAccess, PodFailure, Workload
 from deployer.record import VersionRecord
 from deployer.settings import ServingSettings
 from deployer.templates import Templates
+from tests.contract.deployer.aks_process import AksProcess, until
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 IMAGE = "test/serving:1"

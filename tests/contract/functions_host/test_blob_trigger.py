@@ -7,7 +7,8 @@ import aiohttp
 import pytest
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueClient
-from hosts import HostProcess, StartHost, until
+
+from tests.hosts import HostProcess, StartHost, until
 
 UPLOADED = """
 @app.blob_trigger(arg_name="client", path="models/{name}", connection="AzureWebJobsStorage", source="EventGrid")

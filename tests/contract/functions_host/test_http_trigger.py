@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import aiohttp
 import pytest
-from hosts import HostProcess, StartHost
+
+from tests.hosts import HostProcess, StartHost
 
 ECHO = """
 @app.route(route="models/{name}/rollback", methods=["POST"])

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 from azure.storage.queue import QueueClient
-from hosts import StartHost, until
+
+from tests.hosts import StartHost, until
 
 ACCEPTING = """
 @app.queue_trigger(arg_name="message", queue_name="rollouts", connection="AzureWebJobsStorage")

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from hosts import StartHost
 
 from localcloud.functions_host import host_json
 from localcloud.functions_host.errors import HostJsonError
 from localcloud.functions_host.host_json import BlobOptions
 from localcloud.functions_host.keys import host_id
+from tests.hosts import StartHost
 
 ROUTE = """
 @app.route(route="x")

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import pytest
 from azure.storage.blob import BlobClient
-from hosts import StartHost, until
 
 from localcloud.functions_host.schedule import Schedule
+from tests.hosts import StartHost, until
 
 EVERY_SECOND = """
 @app.timer_trigger(arg_name="timer", schedule="%SCHEDULE%", run_on_startup=False)

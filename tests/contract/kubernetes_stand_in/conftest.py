@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from api_client import TOKEN, VIEWER_TOKEN, ApiClient
 
 from localcloud.kubernetes import KubernetesApi
+from tests.contract.kubernetes_stand_in.api_client import TOKEN, VIEWER_TOKEN, ApiClient
 
 
 @pytest.fixture

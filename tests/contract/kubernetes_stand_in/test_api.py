@@ -7,9 +7,9 @@ import sys
 
 import pytest
 from aiohttp import web
-from api_client import APPLY, MERGE, VIEWER_TOKEN, ApiClient, deployment
 
 from localcloud.kubernetes import KubernetesApi
+from tests.contract.kubernetes_stand_in.api_client import APPLY, MERGE, VIEWER_TOKEN, ApiClient, deployment
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 

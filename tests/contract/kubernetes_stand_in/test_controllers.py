@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api_client import MERGE, ApiClient, deployment
+from tests.contract.kubernetes_stand_in.api_client import MERGE, ApiClient, deployment
 
 DEPLOYMENT = "/apis/apps/v1/namespaces/default/deployments/tfs"
 PODS = "/api/v1/namespaces/default/pods"

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from api_client import ApiClient, deployment
 
 from localcloud.kubernetes import KubernetesApi
+from tests.contract.kubernetes_stand_in.api_client import ApiClient, deployment
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed on this machine")
 

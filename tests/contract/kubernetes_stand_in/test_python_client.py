@@ -6,12 +6,12 @@ from typing import Any, TypeVar
 
 import kubernetes
 import pytest
-from api_client import TOKEN, ApiClient, deployment
 from kubernetes.client.exceptions import NotFoundException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import ConflictError, NotFoundError
 
 from localcloud.kubernetes import KubernetesApi
+from tests.contract.kubernetes_stand_in.api_client import TOKEN, ApiClient, deployment
 
 T = TypeVar("T")
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from recordings import Replay, load
 
 from localcloud.kubernetes import KubernetesApi, Role
+from tests.contract.kubernetes_stand_in.recordings import Replay, load
 
 RECORDINGS = Path(__file__).parents[4] / "shared" / "kube_golden"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-TESTDATA = Path(__file__).parent / "testdata"
+TESTDATA = Path(__file__).parents[4] / "shared" / "tf_serving_testdata"
 WAIT_SECONDS = 60.0
 
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from model_server import WAIT_SECONDS, ModelServer, model_server
+
+from tests.contract.tf_serving.model_server import WAIT_SECONDS, ModelServer, model_server
 
 MAKE_MODEL = r"""
 import struct, sys, tensorflow as tf

@@ -7,7 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from model_server import TESTDATA, WAIT_SECONDS, model_server
+
+from tests.contract.tf_serving.model_server import TESTDATA, WAIT_SECONDS, model_server
 
 HALF_PLUS_TWO = TESTDATA / "saved_model_half_plus_two_cpu" / "00000123"
 HALF_PLUS_THREE = TESTDATA / "saved_model_half_plus_three" / "00000123"

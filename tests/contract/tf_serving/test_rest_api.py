@@ -5,7 +5,8 @@ import math
 from collections.abc import Iterator
 
 import pytest
-from model_server import TESTDATA, ModelServer, Reply, model_server
+
+from tests.contract.tf_serving.model_server import TESTDATA, ModelServer, Reply, model_server
 
 MODELS = """
 model_config_list {

@@ -8,7 +8,8 @@ import urllib.error
 from pathlib import Path
 
 import pytest
-from stand import Stand, fetch, processes, running, until
+
+from tests.functional.aks_stand_in.stand import Stand, fetch, processes, running, until
 
 
 def scale_gpu(stand: Stand, count: int) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stand import HttpError, Namespace, Stand, condition, fetch, processes, running, until
 
 from localcloud.azurite import Azurite
+from tests.functional.aks_stand_in.stand import HttpError, Namespace, Stand, condition, fetch, processes, running, until
 
 _numbers = itertools.count()
 

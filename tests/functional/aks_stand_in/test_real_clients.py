@@ -14,9 +14,9 @@ from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.identity import DefaultAzureCredential
 from azure.mgmt.containerservice import ContainerServiceClient
 from kubernetes import client, dynamic
-from stand import Stand, running, until
 
 from localcloud.arm import AKS_SERVER_APPLICATION_ID
+from tests.functional.aks_stand_in.stand import Stand, running, until
 
 
 class LoopbackBearer(SansIOHTTPPolicy[Any, Any]):

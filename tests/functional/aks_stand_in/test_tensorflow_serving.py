@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from azure.storage.blob import BlobServiceClient
-from stand import REPOSITORY, fetch, running, until
+
+from tests.functional.aks_stand_in.stand import REPOSITORY, fetch, running, until
 
 MODELS = REPOSITORY.parent / "shared" / "tf_serving_testdata" / "saved_model_half_plus_two_cpu"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fake_slipway
+from tests.functional.cli import fake_slipway
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import fake_slipway
 import pytest
-from command_line import Outcome, Run, write_endpoints
-from fake_slipway import FakeSlipway
 
 from deployer.cli import main
+from tests.functional.cli import fake_slipway
+from tests.functional.cli.command_line import Outcome, Run, write_endpoints
+from tests.functional.cli.fake_slipway import FakeSlipway
 
 
 @pytest.fixture

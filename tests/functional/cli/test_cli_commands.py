@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import Run, write_endpoints
-from fake_slipway import KEY, FakeSlipway, Reply, refusal, waking
+
+from tests.functional.cli.command_line import Run, write_endpoints
+from tests.functional.cli.fake_slipway import KEY, FakeSlipway, Reply, refusal, waking
 
 PNG = b"\x89PNG\r\n\x1a\n..."
 CLUSTER = {

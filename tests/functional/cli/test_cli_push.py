@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
-from command_line import Run, write_endpoints
-from fake_slipway import FakeSlipway, Reply
 
 from deployer.cli.drop import drop_of
 from deployer.cli.storage import DropContainer
+from tests.functional.cli.command_line import Run, write_endpoints
+from tests.functional.cli.fake_slipway import FakeSlipway, Reply
 
 SERVED = {"version": 1, "state": "serving", "source": {}}
 

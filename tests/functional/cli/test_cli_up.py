@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import urllib3
-from command_line import Run
+
+from tests.functional.cli.command_line import Run
 
 READY_SECONDS = 120
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
-import hosts
 import pytest
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
@@ -20,6 +19,7 @@ from localcloud.cloud import LocalCloud, Options, run
 from localcloud.endpoints import Endpoints
 from localcloud.errors import DataFolderError, ProcessEndedError
 from localcloud.settings import Cluster, app_settings
+from tests import hosts
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="what is left running is looked up in /proc")
 
@@ -116,7 +116,7 @@ async def test_the_endpoints_are_in_a_private_file_while_the_cloud_is_ready(tmp_
         assert Endpoints(**written) == cloud.endpoints
         assert set(written) == {
             "functions_url", "function_key", "master_key", "storage_connection_string",
-            "kubernetes_url", "kubernetes_token", "arm_url", "dashboard_url",
+            "kubernetes_url", "kubernetes_token", "kubectl_url", "arm_url", "dashboard_url",
         }  # fmt: skip
         assert file.stat().st_mode & 0o777 == 0o600
     assert not file.exists()

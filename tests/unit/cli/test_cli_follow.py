@@ -1,8 +1,7 @@
 """What has become of an upload, told from what the API says of its model."""
 
-from models_shown import shown, stage, upload, version
-
 from deployer.cli.follow import Asleep, Before, Refused, Serving, Superseded, Under, before_push, fate_of, new_stages
+from tests.unit.cli.models_shown import shown, stage, upload, version
 
 NEVER = Before()
 

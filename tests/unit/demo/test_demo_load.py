@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp import web
-from hosts import until
 
 from demo.client import Client
 from demo.digits import Digit, load
 from demo.load import Outcome, SteadyStream, Tally
+from tests.hosts import until
 
 DIGITS = load()[:5]
 

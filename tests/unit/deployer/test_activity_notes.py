@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from fakes import FakeDocuments, World
 
 from deployer.activity import ActivityNotes, last_requests
 from deployer.errors import Unavailable
+from tests.fakes import FakeDocuments, World
 
 WINDOW = 0.05
 

@@ -1,12 +1,12 @@
 """A version that cannot serve is given up with the reason, and what served before serves on."""
 
 import pytest
-from deployed import POLICY, Deployed
-from fake_cluster import Told
 
 from deployer.errors import CloudRefused, ClusterUnreachable, Unavailable
 from deployer.ports import PodFailure
 from deployer.record import UploadStatus
+from tests.deployed import POLICY, Deployed
+from tests.fake_cluster import Told
 
 CRASHING = PodFailure("Error", "Data loss: cannot parse saved_model.pb", fatal=True)
 PULLING = PodFailure("ErrImagePull", "not found", fatal=False)

@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 import pytest
-from deployed import IDLE, Deployed
 
 from deployer.errors import CloudRefused
 from deployer.idle import EmptyPool, SleepModels, Stay
+from tests.deployed import IDLE, Deployed
 
 HOUR = 3600.0
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import pytest
-from deployed import DEQUEUES, Deployed
-from fake_cluster import Told
-from fakes import Killed
 
 from deployer.errors import Unavailable
 from deployer.ports import PodFailure
 from exporter import NotAModel, Stage
+from tests.deployed import DEQUEUES, Deployed
+from tests.fake_cluster import Told
+from tests.fakes import Killed
 
 REFUSAL = NotAModel("It is no model.", hint="Save it again.", stage=Stage.SCAN)
 

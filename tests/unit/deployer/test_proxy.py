@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from fakes import FakeDocuments, FakeQueue, World
 
 from deployer.activity import ActivityNotes, last_requests
 from deployer.errors import BadRequest, NotFound, SlipwayError, Unavailable, Waking
@@ -19,6 +18,7 @@ from deployer.record import ModelRecord, RolloutStatus, Route, UploadStatus, Ver
 from deployer.settings import IdleSettings, ProxySettings
 from deployer.state import State
 from deployer.waking import Waker
+from tests.fakes import FakeDocuments, FakeQueue, World
 
 IMAGE = b"\x89PNG\r\n\x1a\n image"
 SIGNATURES: dict[str, Any] = {"classify_image": {}, "serving_default": {}}

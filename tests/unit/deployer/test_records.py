@@ -4,7 +4,6 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from fakes import FakeDocuments, World
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -26,6 +25,7 @@ from deployer.record import (
 from deployer.settings import IdleSettings
 from deployer.state import State
 from deployer.waking import Waker
+from tests.fakes import FakeDocuments, World
 
 GUESSES = IdleSettings().wake_seconds
 

@@ -1,10 +1,10 @@
 """The main flow over the small world: what is dropped becomes a version, is rolled out, and serves."""
 
 import pytest
-from deployed import POLICY, Deployed
 
 from deployer.errors import Unavailable
 from exporter import NotAModel, Stage, TimedOut
+from tests.deployed import POLICY, Deployed
 
 BROKEN = NotAModel("'cats.keras' is no model.", hint="Save it again.", stage=Stage.SCAN)
 
