@@ -100,10 +100,8 @@ class Rollouts:
             name, message = type(step).__name__, _message(step)
             if status is not None and isinstance(step, Settled | RollBack):
                 ended.append(_ended(status, now, step))
-            if isinstance(
-                step, RollBack
-            ):  # the executor closes the rollout; until then the plan must see where it stood
-                return before
+            if isinstance(step, RollBack):
+                return before  # the executor closes the rollout; until then the plan must see where it stood
             if isinstance(step, Settled):
                 return before.but(rollout=None)
             if status is None or status.version != before.desired:
