@@ -15,7 +15,8 @@ CLUSTER = {
     "state": "awake", "power": "Running", "pool": {"name": "gpu", "count": 1, "wanted": 1},
     "idle": {"rung": None, "reason": "models are in use", "due_in_seconds": 61.0}, "updated": "2026-03-01T12:00:00+00:00",
 }  # fmt: skip
-SUMMARY = {"name": "cats", "state": "failed", "version": 2, "desired": 2, "asleep": False, "reason": "It is no zip", "hint": "Save it again",
+SUMMARY = {"name": "cats", "state": "failed", "version": 2, "desired": 2, "asleep": False,
+           "reason": "It is no zip", "hint": "Save it again",
            "updated": "2026-03-01T12:00:00+00:00"}  # fmt: skip
 MODEL: dict[str, Any] = SUMMARY | {
     "classify_url": "/api/classify/cats", "rollout": None,
