@@ -8,6 +8,7 @@ the next costs its callers time, not answers.
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from deployer.waking import Waker
 
 _LOOK = 0.5  # seconds between two looks at the record of a model that is on its way
 _UNDECODABLE = ("decode_image", "Unknown image file format", "Invalid PNG", "Invalid JPEG", "jpeg", "DecodeImage")
+_PLACE = re.compile(r"undecodable_image_(\d+)(_or_later)?")  # as the exporter names the decoding of each place
 
 
 @dataclass(frozen=True)
@@ -196,8 +198,10 @@ def _server_error(model: str, route: Route, status: int, content: bytes) -> Slip
     except (orjson.JSONDecodeError, KeyError, TypeError):
         message = content[:200].decode(errors="replace")
     if status == HTTPStatus.BAD_REQUEST and any(word in message for word in _UNDECODABLE):
+        place = _PLACE.search(message)
+        which = f"images[{place[1]}]{' or one after it' if place[2] else ''}" if place else "An image"
         return BadRequest(
-            "bad_image", f"An image could not be decoded: {message}", "Send a whole JPEG, PNG, GIF or BMP file."
+            "bad_image", f"{which} could not be decoded: {message}", "Send a whole JPEG, PNG, GIF or BMP file."
         )
     return SlipwayError(
         "model_server_error", f"'{model}' v{route.version} answered {status}: {message}",

@@ -295,6 +295,24 @@ async def test_an_image_that_cannot_be_decoded_is_the_callers_fault(slipway: Sli
 
 
 @pytest.mark.parametrize(
+    ("node", "told"),
+    [
+        ("undecodable_image_2/DecodeImage", "images[2] could not be decoded"),
+        ("undecodable_image_15_or_later/DecodeImage", "images[15] or one after it could not be decoded"),
+    ],
+)
+async def test_the_image_that_cannot_be_decoded_is_named(slipway: Slipway, node: str, told: str) -> None:
+    async def refuse(_request: web.Request) -> web.StreamResponse:
+        return web.json_response({"error": f"Invalid PNG data, size 16\n\t [[{{{{node map/{node}}}}}]]"}, status=400)
+
+    async with ModelServer(refuse) as server:
+        slipway.serve(server.address)
+        with pytest.raises(BadRequest) as refused:
+            await slipway.ask()
+    assert refused.value.message.startswith(told)
+
+
+@pytest.mark.parametrize(
     ("status", "body", "told"),
     [
         (500, b'{"error": "GPU fell off the bus"}', "answered 500: GPU fell off the bus"),
