@@ -177,6 +177,13 @@ def environment() -> dict[str, str]:
         "KERAS_HOME": os.devnull,  # else ~/.keras/keras.json would have a say in what a model computes
         "CUDA_VISIBLE_DEVICES": "",
         "TF_CPP_MIN_LOG_LEVEL": "2",
+        # TensorFlow's own kernels on both sides of the comparison. oneDNN's compile themselves on first use, and its
+        # allocator keeps whatever it once had.
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        # glibc gives back what is freed, instead of keeping an arena for each thread.
+        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_MMAP_THRESHOLD_": "262144",
+        "MALLOC_TRIM_THRESHOLD_": "1048576",
         "OPENBLAS_NUM_THREADS": "1",  # else NumPy starts threads on import, which no fork would have
     }
 

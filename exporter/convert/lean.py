@@ -15,6 +15,10 @@ import tensorflow as tf
 from exporter.convert.interface import Interface
 
 SERVING_DEFAULT = "serving_default"
+_WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+"""Custom gradients are for training on; to trace them takes as long as to trace the model."""
+_save = tf.autograph.experimental.do_not_convert(tf.saved_model.save)
+"""What is saved is traced already; the wrappers that saving adds have no Python control flow to convert."""
 
 
 def captures_foreign_resources(model: keras.Model, functions: Sequence[Any], own: Sequence[Any]) -> bool:
@@ -29,7 +33,7 @@ def write(model: keras.Model, functions: Mapping[str, Any], tables: Sequence[Any
     module = tf.Module()
     module.weights = [variable.value for variable in model.variables if id(variable.value.handle) in captured]
     module.tables = list(tables)
-    tf.saved_model.save(module, str(target), signatures=dict(functions))
+    _save(module, str(target), signatures=dict(functions), options=_WITHOUT_GRADIENTS)
 
 
 def write_with_tables(model: keras.Model, face: Interface, target: Path) -> None:

@@ -11,7 +11,8 @@ from exporter.convert.served import Arrays
 from exporter.errors import ParityFailed, Stage
 from exporter.manifest import Parity, TensorSpec
 
-BATCH_SIZES = (1, 3)
+BATCH_SIZES = (1, 2)
+"""One that could be mistaken for a fixed size, and the smallest that could not."""
 _SIDE = 96
 """Height and width for images of any size: most convolutional networks need more than 32, few more than 75."""
 _LENGTH = 8
