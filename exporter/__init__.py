@@ -31,10 +31,12 @@ from exporter.limits import Limits, ScanBounds
 from exporter.manifest import Manifest
 from exporter.options import ExportOptions, ImageOptions, Scaling
 from exporter.scanning import ScanReport, scan
+from exporter.schema_diff import Change, SchemaDiff, schema_diff
 from exporter.worker import WORKER
 
 __all__ = [
     "BadOptions",
+    "Change",
     "ConversionFailed",
     "Crashed",
     "ExportError",
@@ -52,6 +54,7 @@ __all__ = [
     "ScanBounds",
     "ScanRefused",
     "ScanReport",
+    "SchemaDiff",
     "Source",
     "SourceFormat",
     "Stage",
@@ -61,6 +64,7 @@ __all__ = [
     "WorkerUnavailable",
     "export",
     "scan",
+    "schema_diff",
     "shutdown",
 ]
 
