@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from exporter.convert import image, lean, parity
+from exporter.convert import image, lean, parity, warmup
 from exporter.convert.golden import golden
 from exporter.convert.image import Classifier
 from exporter.convert.inference import scales_itself
@@ -158,6 +158,8 @@ def _verify(written: _Written, target: Path) -> Made:
                     stage=Stage.VERIFY,
                 ) from error
             differences.append(_difference(exchange, answered, written.tolerance))
+        warmup.write(target, {each.signature: each.inputs for each in reversed(written.exchanges)})  # the smallest ones
+        warmup.replay(served, target)
         signatures = served.signatures
     return Made(
         signatures=signatures,

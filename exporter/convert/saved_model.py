@@ -1,4 +1,4 @@
-"""A SavedModel, which already is a servable: unpacked, repackaged unchanged, and proven to load and answer."""
+"""A SavedModel, which already is a servable: unpacked, repackaged unchanged, warmed up, proven to load and answer."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from exporter import archive
-from exporter.convert import parity
+from exporter.convert import parity, warmup
 from exporter.convert.golden import golden
 from exporter.convert.made import Enter, Made
 from exporter.convert.served import Arrays, Served
@@ -18,14 +18,15 @@ from exporter.manifest import Golden, Signature
 
 _FILES = ("saved_model.pb", "fingerprint.pb")
 _FOLDERS = ("variables", "assets", "assets.extra")
-_PREDICT = "tensorflow/serving/predict"
 
 _Answers = dict[tuple[str, int], tuple[Arrays, Arrays]]
 """Inputs and outputs by signature and batch size."""
 
 
 def repackage(job: Job, target: Path, enter: Enter) -> Made:
-    """Copies the files that TensorFlow Serving reads; never loads them by Keras, nor runs anything but signatures.
+    """Copies the files that TensorFlow Serving reads, and adds warm-up requests where it has none.
+
+    Keras never sees them, and nothing but signatures is run.
 
     Raises:
         ConversionFailed: it does not load, or its default signature does not answer.
@@ -44,6 +45,9 @@ def repackage(job: Job, target: Path, enter: Enter) -> Made:
     with Served(target) as copy:
         after, _ = _answers(copy)
         signatures = copy.signatures
+        if repeatable and not (target / warmup.FILE).exists():
+            warmup.write(target, _warmups(before, signatures))
+        warmup.replay(copy, target)
     tolerance = parity.tolerance_of(
         tensor.dtype for signature in signatures.values() for tensor in signature.outputs.values()
     )
@@ -63,6 +67,12 @@ def _golden(answers: _Answers) -> list[Golden]:
     smallest = dict(sorted(answers, key=lambda key: -key[1]))
     exchanges = [(name, *answers[name, size]) for name, size in sorted(smallest.items())]
     return [made for name, inputs, outputs in exchanges for made in golden(name, inputs, outputs)]
+
+
+def _warmups(answers: _Answers, signatures: dict[str, Signature]) -> dict[str, Arrays]:
+    """The smallest request of each signature that answered one, by the name of the signature."""
+    largest_first = sorted(answers.items(), key=lambda answer: -answer[0][1])
+    return {name: inputs for (name, _), (inputs, _) in largest_first if signatures[name].method == warmup.PREDICT}
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -105,7 +115,7 @@ def _same(left: Arrays, right: Arrays) -> bool:
 
 
 def _must_answer(signature: Signature) -> bool:
-    return signature.method == _PREDICT and all(
+    return signature.method == warmup.PREDICT and all(
         spec.shape is not None
         and None not in spec.shape[1:]
         and spec.dtype != "string"

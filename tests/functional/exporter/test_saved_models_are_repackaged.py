@@ -10,6 +10,7 @@ import pytest
 from exporter import ConversionFailed, ExportOptions, Unsupported, VerifiedServable, export, scan
 
 TESTDATA = Path(__file__).parents[4] / "shared" / "tf_serving_testdata"
+ADDED = ("servable.json", "assets.extra/tf_serving_warmup_requests")
 HALF_PLUS_TWO = TESTDATA / "saved_model_half_plus_two_cpu" / "00000123"
 
 pytestmark = pytest.mark.skipif(
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 def files(directory: Path) -> dict[str, bytes]:
     found = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in found.items() if name != "servable.json"}
+    return {name: path.read_bytes() for name, path in found.items() if name not in ADDED}
 
 
 def exported(source: Path, destination: Path) -> VerifiedServable:
