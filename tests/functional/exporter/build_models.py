@@ -29,6 +29,7 @@ def main(directory: Path, mark: Path) -> None:
         "logits": classifier([], layers.Dense(3, name="logits")),
         "sigmoid": classifier([], layers.Dense(1, activation="sigmoid")),
         "words": words(),
+        **{f"mean_{channels}": mean(channels) for channels in (1, 3, 4)},
     }
     models["digits"].compile("adam", "sparse_categorical_crossentropy")
     for name, model in models.items():
@@ -38,10 +39,18 @@ def main(directory: Path, mark: Path) -> None:
     with_payload(directory / "payload.keras", mark)
     models["logits"].export(directory / "exported", verbose=False)
     tf.saved_model.save(tf.Module(), str(directory / "no_signature"))
+    colour = tf.fill((8, 8, 3), tf.constant(0, tf.uint8)) + tf.constant([200, 100, 50], tf.uint8)
+    (directory / "colour.jpg").write_bytes(tf.io.encode_jpeg(colour, quality=100).numpy())
+    (directory / "grey.jpg").write_bytes(tf.io.encode_jpeg(colour[..., :1], quality=100).numpy())
 
 
 def classifier(front: list[keras.Layer], head: keras.Layer) -> keras.Model:
     return keras.Sequential([keras.Input((8, 8, 3)), *front, layers.Conv2D(2, 3), layers.GlobalMaxPooling2D(), head])
+
+
+def mean(channels: int) -> keras.Model:
+    """Scores that are the mean of each channel, so that they tell how an image was read."""
+    return keras.Sequential([keras.Input((8, 8, channels)), layers.GlobalAveragePooling2D()])
 
 
 def two_inputs() -> keras.Model:

@@ -22,6 +22,9 @@ OPTIONS = {
     "logits": ExportOptions(labels=LABELS),
     "sigmoid": ExportOptions(labels=("no", "yes")),
     "words": ExportOptions(),
+    "mean_1": ExportOptions(labels=("rest", "grey"), logits=False),
+    "mean_3": ExportOptions(labels=("red", "green", "blue"), logits=False),
+    "mean_4": ExportOptions(labels=("red", "green", "blue", "alpha"), logits=False),
 }
 
 
