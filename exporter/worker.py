@@ -180,10 +180,11 @@ def environment() -> dict[str, str]:
         # TensorFlow's own kernels on both sides of the comparison. oneDNN's compile themselves on first use, and its
         # allocator keeps whatever it once had.
         "TF_ENABLE_ONEDNN_OPTS": "0",
-        # glibc gives back what is freed, instead of keeping an arena for each thread.
+        # Large blocks go back when freed, instead of staying with the arena of whichever thread had them; smaller
+        # thresholds fault every activation in anew.
         "MALLOC_ARENA_MAX": "2",
-        "MALLOC_MMAP_THRESHOLD_": "262144",
-        "MALLOC_TRIM_THRESHOLD_": "1048576",
+        "MALLOC_MMAP_THRESHOLD_": "8388608",
+        "MALLOC_TRIM_THRESHOLD_": "16777216",
         "OPENBLAS_NUM_THREADS": "1",  # else NumPy starts threads on import, which no fork would have
     }
 

@@ -1,7 +1,9 @@
 """A Keras 3 file to a lean servable: load, trace, write, and compare with the model itself."""
 
 import gc
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,9 @@ def _write(job: Job, target: Path, enter: Enter) -> _Written:
     model = _load(job)
     enter(Stage.TRACE)
     face = interface(model)
-    exchanges, sizes = _source_answers(model, face)
+    highest = 255.0 if scales_itself(model) else 1.0
+    sizes = parity.batch_sizes(face.specs().values())
+    exchanges = [_answered(face, parity.inputs_for(face.specs(), sizes[0], highest=highest))]
     serve = tf.function(
         face.call, input_signature=list(face.inputs.values()), autograph=False, jit_compile=False
     ).get_concrete_function()
@@ -81,7 +85,7 @@ def _write(job: Job, target: Path, enter: Enter) -> _Written:
         table = image.label_table(job.labels, Path(job.directory))
         functions[image.SIGNATURE] = image.trace(serve, how, table)
         tables.append(table)
-        exchanges += _classified(how, face)
+    exchanges += _further_answers(face, how, sizes, highest)
     enter(Stage.WRITE)
     if foreign:
         lean.write_with_tables(model, face, target)
@@ -112,52 +116,46 @@ def _load(job: Job) -> keras.Model:
     return model
 
 
-def _source_answers(model: keras.Model, face: Interface) -> tuple[list[_Exchange], list[int]]:
-    specs = face.specs()
-    sizes = parity.batch_sizes(specs.values())
-    highest = 255.0 if scales_itself(model) else 1.0
-    exchanges = []
-    for size in sizes:
-        inputs = parity.inputs_for(specs, size, highest=highest)
-        try:
-            outputs = face.call(*(tf.constant(inputs[name], face.inputs[name].dtype) for name in face.inputs))
-        except (tf.errors.InvalidArgumentError, ValueError) as error:
-            raise ConversionFailed(
-                f"The model cannot answer for inputs of its own shapes: {str(error).splitlines()[0][:500]}",
-                hint="Fix the dimensions of its Input layers that its layers do not leave open.",
-                stage=Stage.TRACE,
-                code="does_not_answer",
-            ) from error
-        exchanges.append(
-            _Exchange(SERVING_DEFAULT, inputs, {name: np.asarray(value) for name, value in outputs.items()})
-        )
-    return exchanges, sizes
+def _answered(face: Interface, inputs: Arrays) -> _Exchange:
+    """What the model itself, called without any graph, answers."""
+    try:
+        outputs = face.call(*(tf.constant(inputs[name], face.inputs[name].dtype) for name in face.inputs))
+    except (tf.errors.InvalidArgumentError, ValueError) as error:
+        raise ConversionFailed(
+            f"The model cannot answer for inputs of its own shapes: {str(error).splitlines()[0][:500]}",
+            hint="Fix the dimensions of its Input layers that its layers do not leave open.",
+            stage=Stage.TRACE,
+            code="does_not_answer",
+        ) from error
+    return _Exchange(SERVING_DEFAULT, inputs, {name: np.asarray(value) for name, value in outputs.items()})
 
 
-def _classified(how: Classifier, face: Interface) -> list[_Exchange]:
-    exchanges = []
+def _further_answers(face: Interface, how: Classifier | None, sizes: list[int], highest: float) -> list[_Exchange]:
+    """The exchanges after the first; a classifier's later ones ask both signatures about the same images."""
+    if how is None:
+        return [_answered(face, parity.inputs_for(face.specs(), size, highest=highest)) for size in sizes[1:]]
+    exchanges: list[_Exchange] = []
     for size in parity.BATCH_SIZES:
-        inputs = image.sample_images(how, size)
-        outputs, clear = image.expected(how, face, inputs)
-        exchanges.append(
-            _Exchange(image.SIGNATURE, inputs, outputs, frozenset() if clear else frozenset({image.LABELS}))
-        )
+        images = image.sample_images(how, size)
+        numbers = _answered(face, {next(iter(face.inputs)): image.batch(how, images)})
+        outputs, clear = image.expected(how, next(iter(numbers.outputs.values())))
+        unsure = frozenset() if clear else frozenset({image.LABELS})
+        exchanges += [numbers] if size in sizes[1:] else []
+        exchanges.append(_Exchange(image.SIGNATURE, images, outputs, unsure))
     return exchanges
 
 
 def _verify(written: _Written, target: Path) -> Made:
-    differences = []
-    with Served(target) as served:
-        for exchange in written.exchanges:
-            try:
-                answered = served.run(exchange.signature, exchange.inputs)
-            except (tf.errors.OpError, ValueError, KeyError) as error:
-                raise ParityFailed(
-                    f"The servable does not answer '{exchange.signature}': {str(error).splitlines()[0][:500]}",
-                    hint="It predicts where it was loaded, but not as TensorFlow Serving would run it: report this.",
-                    stage=Stage.VERIFY,
-                ) from error
-            differences.append(_difference(exchange, answered, written.tolerance))
+    signatures_asked = list(dict.fromkeys(exchange.signature for exchange in written.exchanges))
+    with Served(target) as served, ThreadPoolExecutor(len(signatures_asked)) as aside:
+
+        def differences_of(signature: str) -> list[tuple[float, float]]:
+            exchanges = [exchange for exchange in written.exchanges if exchange.signature == signature]
+            return [
+                _difference(exchange, _served_answer(served, exchange), written.tolerance) for exchange in exchanges
+            ]
+
+        differences = list(chain.from_iterable(aside.map(differences_of, signatures_asked)))
         warmup.write(target, {each.signature: each.inputs for each in reversed(written.exchanges)})  # the smallest ones
         warmup.replay(served, target)
         signatures = served.signatures
@@ -167,6 +165,17 @@ def _verify(written: _Written, target: Path) -> Made:
         golden=_golden(written.exchanges),
         parity=parity.summary(differences, written.sizes, written.tolerance),
     )
+
+
+def _served_answer(served: Served, exchange: _Exchange) -> Arrays:
+    try:
+        return served.run(exchange.signature, exchange.inputs)
+    except (tf.errors.OpError, ValueError, KeyError) as error:
+        raise ParityFailed(
+            f"The servable does not answer '{exchange.signature}': {str(error).splitlines()[0][:500]}",
+            hint="It predicts where it was loaded, but not as TensorFlow Serving would run it: report this.",
+            stage=Stage.VERIFY,
+        ) from error
 
 
 def _difference(exchange: _Exchange, answered: Arrays, tolerance: Tolerance) -> tuple[float, float]:
