@@ -22,22 +22,28 @@ _save = tf.autograph.experimental.do_not_convert(tf.saved_model.save)
 
 
 def captures_foreign_resources(model: keras.Model, functions: Sequence[Any], own: Sequence[Any]) -> bool:
-    """Whether the functions use a resource (a lookup table) that is no variable of the model and none of ``own``."""
-    known = {id(variable.value.handle) for variable in model.variables} | {id(resource) for resource in own}
-    return any(id(captured) not in known for captured in _captured_resources(functions))
+    """Whether the functions use a resource that no variable or table of the model holds, and is none of ``own``."""
+    known = {id(resource) for resource in own} | _variables(model).keys()
+    unknown = {id(captured) for captured in _captured_resources(functions)} - known
+    return bool(unknown) and not unknown <= _tables(model).keys()
 
 
 def write(model: keras.Model, functions: Mapping[str, Any], tables: Sequence[Any], target: Path) -> None:
-    """Writes concrete ``functions`` by signature name, with the variables that they capture and the tables they use."""
+    """Writes concrete ``functions`` by signature name, with what they capture: the model's variables and lookup tables.
+
+    ``tables`` are those that are not the model's.
+    """
     captured = {id(resource) for resource in _captured_resources(list(functions.values()))}
+    variables = _variables(model)
+    own_tables = _tables(model) if captured - variables.keys() else {}
     module = tf.Module()
-    module.weights = [variable.value for variable in model.variables if id(variable.value.handle) in captured]
-    module.tables = list(tables)
+    module.weights = [variable for handle, variable in variables.items() if handle in captured]
+    module.tables = [*tables, *(table for handle, table in own_tables.items() if handle in captured)]
     _save(module, str(target), signatures=dict(functions), options=_WITHOUT_GRADIENTS)
 
 
 def write_with_tables(model: keras.Model, face: Interface, target: Path) -> None:
-    """Writes a model that owns lookup tables by Keras's own archive, which knows where its layers keep them.
+    """Writes a model that keeps resources where only Keras's own archive finds them.
 
     Larger than ``write``: Keras stores each weight twice (keras-team/keras issue 23553).
     """
@@ -45,6 +51,20 @@ def write_with_tables(model: keras.Model, face: Interface, target: Path) -> None
     archive.track(model)
     archive.add_endpoint(SERVING_DEFAULT, face.call, input_signature=list(face.inputs.values()))
     archive.write_out(str(target), verbose=False)
+
+
+def _variables(model: keras.Model) -> dict[int, tf.Variable]:
+    """The model's variables, seeds and other state included, by the identity of their resource."""
+    # Those of Keras 3 hold TensorFlow's; those of Keras 2 are TensorFlow's.
+    held = [each if isinstance(each, tf.Variable) else each.value for each in model.variables]
+    return {id(variable.handle): variable for variable in held}
+
+
+def _tables(model: keras.Model) -> dict[int, Any]:
+    """The lookup tables that the model's layers keep (StringLookup, TextVectorization …), by that of theirs."""
+    kept = tf.train.TrackableView(model).descendants()
+    tables = [each for each in kept if isinstance(each, tf.saved_model.experimental.TrackableResource)]
+    return {id(table.resource_handle): table for table in tables}
 
 
 def _captured_resources(functions: Sequence[Any]) -> list[Any]:
