@@ -91,6 +91,8 @@ def _job(report: ScanReport, working: Path, limits: Limits) -> Job:
         format=report.source.format,
         packaging=report.source.packaging,
         root=report.source.root,
+        loader=report.loader,
+        allowed_layers=report.allowed_layers,
         options=report.options,
         labels=report.labels.names if report.labels else None,
         limits=limits,

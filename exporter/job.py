@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from exporter import errors
 from exporter.errors import ExportError, Stage
 from exporter.formats import Packaging, SourceFormat
+from exporter.keras_scan import Loader
 from exporter.limits import Limits, ScanBounds
 from exporter.manifest import Golden, Image, Parity, Signature
 from exporter.options import ExportOptions
@@ -33,6 +34,8 @@ class Job(_Frozen):
     format: SourceFormat
     packaging: Packaging
     root: str
+    loader: Loader
+    allowed_layers: frozenset[str]
     options: ExportOptions
     labels: tuple[str, ...] | None
     limits: Limits

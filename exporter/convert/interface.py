@@ -52,12 +52,12 @@ def interface(model: keras.Model) -> Interface:
                 code="composite_tensor",
             )
     structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-    names = _names(structure, [tensor.name for tensor in model.inputs])
+    names = names_of(structure, [tensor.name for tensor in model.inputs])
     output_names = [tensor._keras_history.operation.name for tensor in model.outputs]
 
     def call(*tensors: Any) -> dict[str, Any]:
         outputs = model(keras.tree.pack_sequence_as(structure, list(tensors)), training=False)
-        return dict(zip(_names(outputs, output_names), keras.tree.flatten(outputs), strict=True))
+        return dict(zip(names_of(outputs, output_names), keras.tree.flatten(outputs), strict=True))
 
     inputs = {
         name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name)
@@ -66,8 +66,8 @@ def interface(model: keras.Model) -> Interface:
     return Interface(inputs, call)
 
 
-def _names(structure: Any, otherwise: Sequence[str]) -> list[str]:
-    """A name for each leaf: the keys of a flat dict in the order that Keras flattens it, else those given."""
+def names_of(structure: Any, otherwise: Sequence[str]) -> list[str]:
+    """A name for each leaf of ``structure``: the keys of a flat dict in the order that Keras flattens it, else those given."""
     if isinstance(structure, dict) and len(structure) == len(otherwise):
         return _unique([str(key) for key in sorted(structure)])
     return _unique(otherwise)

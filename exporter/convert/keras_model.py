@@ -1,4 +1,4 @@
-"""A Keras 3 file to a lean servable: load, trace, write, and compare with the model itself."""
+"""A Keras file to a lean servable: load, trace, write, and compare with the model itself."""
 
 import gc
 from concurrent.futures import ThreadPoolExecutor
@@ -7,15 +7,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from exporter.convert import image, lean, parity, warmup
+from exporter.convert import image, lean, loading, parity, warmup
 from exporter.convert.golden import golden
 from exporter.convert.image import Classifier
 from exporter.convert.inference import scales_itself
-from exporter.convert.interface import Interface, interface
+from exporter.convert.interface import Interface
 from exporter.convert.lean import SERVING_DEFAULT
 from exporter.convert.made import Enter, Made
 from exporter.convert.parity import Tolerance
@@ -48,7 +47,7 @@ class _Written:
 
 
 def convert(job: Job, target: Path, enter: Enter) -> Made:
-    """Makes the servable of a ``.keras`` file.
+    """Makes the servable of a ``.keras`` or HDF5 file.
 
     Raises:
         ExportError: it does not load, does not fit its labels, or the servable answers otherwise than the model.
@@ -62,9 +61,8 @@ def convert(job: Job, target: Path, enter: Enter) -> Made:
 def _write(job: Job, target: Path, enter: Enter) -> _Written:
     """The model lives in here only, so that it is gone when the servable is read back."""
     enter(Stage.LOAD)
-    model = _load(job)
+    model, face = loading.load(job)
     enter(Stage.TRACE)
-    face = interface(model)
     highest = 255.0 if scales_itself(model) else 1.0
     sizes = parity.batch_sizes(face.specs().values())
     exchanges = [_answered(face, parity.inputs_for(face.specs(), sizes[0], highest=highest))]
@@ -94,26 +92,6 @@ def _write(job: Job, target: Path, enter: Enter) -> _Written:
     dtypes = {layer.compute_dtype for layer in model.layers} | {spec.dtype.name for spec in face.inputs.values()}
     outputs = {tf.as_dtype(array.dtype).name for exchange in exchanges for array in exchange.outputs.values()}
     return _Written(exchanges, parity.tolerance_of(dtypes | outputs), sizes, how)
-
-
-def _load(job: Job) -> keras.Model:
-    try:
-        model = keras.saving.load_model(job.source, compile=False, safe_mode=True)
-    except (TypeError, ValueError, KeyError, AttributeError, ImportError, OSError, RuntimeError) as error:
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
-        raise ConversionFailed(
-            f"Keras {keras.__version__} cannot load the model: {text.replace(job.source, 'the file')}",
-            hint="Check that it loads where it was made, and save it again with the newest Keras 3.",
-            stage=Stage.LOAD,
-            code="does_not_load",
-        ) from error
-    if not isinstance(model, keras.Model):
-        raise Unsupported(
-            f"The file holds a {type(model).__name__}, not a model.",
-            hint="Save the whole model with model.save('NAME.keras').",
-            stage=Stage.LOAD,
-        )
-    return model
 
 
 def _answered(face: Interface, inputs: Arrays) -> _Exchange:

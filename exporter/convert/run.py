@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from exporter.convert import keras_model, saved_model
 from exporter.errors import Stage
-from exporter.formats import SourceFormat
 from exporter.job import SERVABLE, Converted, Job
+from exporter.keras_scan import Loader
 
 _ONEDNN_WITHOUT_MEMORY = ("could not create a memory object", "could not create a primitive")
 
@@ -55,10 +55,10 @@ def convert(job: Job, entered: Callable[[Stage], None]) -> Converted:
     """
     clock = Clock(entered)
     target = Path(job.directory) / SERVABLE
-    if job.format is SourceFormat.KERAS:
-        made = keras_model.convert(job, target, clock.enter)
-    else:
+    if job.loader is Loader.REPACKAGE:
         made = saved_model.repackage(job, target, clock.enter)
+    else:
+        made = keras_model.convert(job, target, clock.enter)
     clock.enter(None)
     return Converted(
         tensorflow=tf.__version__,

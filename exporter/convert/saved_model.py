@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from exporter import archive
 from exporter.convert import parity, warmup
 from exporter.convert.golden import golden
+from exporter.convert.loading import unpacked
 from exporter.convert.made import Enter, Made
 from exporter.convert.served import Arrays, Served
 from exporter.errors import ConversionFailed, Stage
-from exporter.formats import Packaging
 from exporter.job import Job
 from exporter.manifest import Golden, Signature
 
@@ -33,10 +32,7 @@ def repackage(job: Job, target: Path, enter: Enter) -> Made:
         ParityFailed: the copy answers otherwise than the original.
     """
     enter(Stage.LOAD)
-    source = Path(job.source)
-    if job.packaging is Packaging.ZIP:
-        source = Path(job.directory) / "unpacked"
-        archive.extract(Path(job.source), root=job.root, into=source, bounds=job.bounds)
+    source = unpacked(job)
     with Served(source) as original:
         before, repeatable = _answers(original)
     enter(Stage.WRITE)

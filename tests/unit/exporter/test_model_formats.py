@@ -44,9 +44,12 @@ def test_a_directory_is_a_saved_model_by_its_graph(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("m.h5", b"\x89HDF\r\n\x1a\n....", "HDF5"),
-        ("m.keras", b"\x89HDF\r\n\x1a\n....", "HDF5"),
-        ("m.tar.gz", b"\x1f\x8b\x08\x00", "tar archive"),
+        ("m.bin", b"\x89HDF\r\n\x1a\n....", "HDF5"),
+        ("m.gguf", b"GGUF\x03\x00\x00\x00", "GGUF"),
+        ("m.msgpack", b"\x83\xa6", "Flax"),
+        ("m.mlmodel", b"\x08\x01", "Core ML"),
+        ("m.index", b"\x00\x00", "TensorFlow checkpoint"),
+        ("m.json", b"{}", "architecture without its weights"),
         ("m.tflite", b"\x1c\x00\x00\x00TFL3", "TensorFlow Lite"),
         ("m.pkl", b"\x80\x04\x95", "pickle"),
         ("m.pt", b"anything", "PyTorch"),
@@ -67,7 +70,13 @@ def test_other_kinds_of_model_are_named_for_what_they_are(tmp_path: Path, name: 
     [
         ("m.pt", ["archive/data.pkl", "archive/version"], "PyTorch"),
         ("m.zip", ["config.json", "model.weights.h5"], "another name"),
-        ("m.zip", ["digits.keras"], "archive around a Keras file"),
+        ("m.zip", ["digits.keras", "cats.h5"], "more than one"),
+        ("m.zip", ["model/digits.keras", "saved_model.pb2", "cats/saved_model.pb"], "more than one"),
+        ("m.zip", ["default/_CHECKPOINT_METADATA", "default/manifest.ocdbt"], "Orbax"),
+        ("m.zip", ["model.json", "group1-shard1of1.bin"], "TensorFlow.js"),
+        ("m.npz", ["kernel.npy"], "weights without a model"),
+        ("m.zip", ["model/model.onnx"], "ONNX"),
+        ("m.zip", ["checkpoint", "model.ckpt-1.index"], "TensorFlow checkpoint"),
         ("m.zip", ["a/saved_model.pb", "b/saved_model.pb"], "more than one"),
     ],
 )
