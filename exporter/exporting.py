@@ -141,7 +141,7 @@ def _manifest(report: ScanReport, converted: Converted, servable: Path) -> Manif
     return Manifest(
         source=SourceInfo(
             name=report.source.path.name,
-            format=report.source.format.value,
+            format=report.source.format.family,
             sha256=report.sha256,
             bytes=report.bytes,
             keras_version=report.keras_version,
@@ -156,4 +156,5 @@ def _manifest(report: ScanReport, converted: Converted, servable: Path) -> Manif
         files=files,
         bytes=sum(file.bytes for file in files.values()),
         timings={stage.value: seconds for stage, seconds in timings.items()},
+        sandbox=converted.sandbox,
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 from exporter import archive, foreign
 from exporter.errors import ExportError, NotAModel, Stage, Unsupported
@@ -24,11 +25,16 @@ _MODEL_FILES = (".keras", *_HDF5_SUFFIXES)
 
 
 class SourceFormat(StrEnum):
-    """The kind of model, as ``servable.json`` names it."""
+    """The kind of model. ``servable.json`` calls both kinds of Keras file "keras"."""
 
     KERAS = "keras"
     HDF5 = "hdf5"
     SAVED_MODEL = "saved_model"
+
+    @property
+    def family(self) -> Literal["keras", "saved_model"]:
+        """As ``servable.json`` names it."""
+        return "saved_model" if self is SourceFormat.SAVED_MODEL else "keras"
 
 
 class Packaging(StrEnum):
