@@ -19,7 +19,7 @@ from exporter.convert.lean import SERVING_DEFAULT
 from exporter.convert.made import Enter, Made
 from exporter.convert.parity import Tolerance
 from exporter.convert.served import Arrays, Served
-from exporter.errors import ConversionFailed, ParityFailed, Stage, Unsupported
+from exporter.errors import ConversionFailed, ParityFailed, Stage
 from exporter.job import Job
 from exporter.manifest import Golden
 
@@ -70,25 +70,15 @@ def _write(job: Job, target: Path, enter: Enter) -> _Written:
         face.call, input_signature=list(face.inputs.values()), autograph=False, jit_compile=False
     ).get_concrete_function()
     functions: dict[str, Any] = {SERVING_DEFAULT: serve}
-    foreign = lean.captures_foreign_resources(model, [serve], [])
     how, tables = None, []
     if job.labels is not None:
         how = image.classifier(model, face, job.labels, job.options, exchanges[0].outputs)
-        if foreign:
-            raise Unsupported(
-                "The model looks words up in tables, so it gets no classify_image signature.",
-                hint="Leave the labels out; it is served with its own inputs and outputs.",
-                stage=Stage.TRACE,
-            )
         table = image.label_table(job.labels, Path(job.directory))
         functions[image.SIGNATURE] = image.trace(serve, how, table)
         tables.append(table)
     exchanges += _further_answers(face, how, sizes, highest)
     enter(Stage.WRITE)
-    if foreign:
-        lean.write_with_tables(model, face, target)
-    else:
-        lean.write(model, functions, tables, target)
+    lean.write(model, functions, tables, target)
     dtypes = {layer.compute_dtype for layer in model.layers} | {spec.dtype.name for spec in face.inputs.values()}
     outputs = {tf.as_dtype(array.dtype).name for exchange in exchanges for array in exchange.outputs.values()}
     return _Written(exchanges, parity.tolerance_of(dtypes | outputs), sizes, how)
