@@ -4,7 +4,8 @@ The numbers are those of saved_model.proto, meta_graph.proto, graph.proto, node_
 op_def.proto, which protobuf forbids to change; fields that are not listed are skipped by the parser.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -74,11 +75,31 @@ class UnparsableError(ValueError):
 
 @dataclass(frozen=True)
 class Node:
-    """An operation of the graph or of one of its functions, with its string attributes."""
+    """An operation of the graph or of one of its functions, with its string attributes and the functions it names."""
 
     where: str
+    name: str
     op: str
+    inputs: tuple[str, ...]
     strings: dict[str, bytes]
+    functions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Body:
+    """The nodes of the graph itself, or of one function: by name, with the function's arguments in their order."""
+
+    nodes: dict[str, Node]
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SignatureTensors:
+    """What TensorFlow Serving feeds and fetches for a signature."""
+
+    method: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -86,9 +107,20 @@ class MetaGraph:
     """One graph of a SavedModel: its tags, its signatures' names and methods, the files that it asks for, its nodes."""
 
     tags: frozenset[str]
-    signatures: dict[str, str]
+    signatures: dict[str, SignatureTensors]
     asset_files: tuple[str, ...]
-    nodes: tuple[Node, ...]
+    asset_tensors: frozenset[str]
+    saver_tensor: str
+    main: Body
+    functions: dict[str, Body]
+    doubles: tuple[str, ...]
+    """Names of functions or nodes that are there twice, so that it depends on the reader which one counts."""
+
+    @property
+    def nodes(self) -> Iterator[Node]:
+        """All operations, wherever they are."""
+        for body in (self.main, *self.functions.values()):
+            yield from body.nodes.values()
 
 
 def parse(content: bytes) -> list[MetaGraph]:
@@ -104,15 +136,41 @@ def parse(content: bytes) -> list[MetaGraph]:
 
 
 def _read(saved_model: Any) -> list[MetaGraph]:
-    return [
-        MetaGraph(
-            tags=frozenset(graph.meta_info_def.tags),
-            signatures={entry.key: entry.value.method_name for entry in graph.signature_def},
-            asset_files=tuple(asset.filename for asset in _assets(graph)),
-            nodes=tuple(_nodes(graph.graph_def)),
+    return [_meta_graph(graph) for graph in saved_model.meta_graphs]
+
+
+def _meta_graph(graph: Any) -> MetaGraph:
+    assets = list(_assets(graph))
+    main = _body("graph", graph.graph_def.node)
+    library = graph.graph_def.library.function
+    functions = {
+        function.signature.name: _body(
+            f"function {function.signature.name}",
+            function.node_def,
+            tuple(argument.name for argument in function.signature.input_arg),
         )
-        for graph in saved_model.meta_graphs
-    ]
+        for function in library
+    }
+    doubles = [name for name, count in Counter(function.signature.name for function in library).items() if count > 1]
+    for nodes in (graph.graph_def.node, *(function.node_def for function in library)):
+        doubles += [name for name, count in Counter(node.name for node in nodes).items() if count > 1]
+    return MetaGraph(
+        tags=frozenset(graph.meta_info_def.tags),
+        signatures={
+            entry.key: SignatureTensors(
+                entry.value.method_name,
+                tuple(tensor.value.name for tensor in entry.value.inputs),
+                tuple(tensor.value.name for tensor in entry.value.outputs),
+            )
+            for entry in graph.signature_def
+        },
+        asset_files=tuple(asset.filename for asset in assets),
+        asset_tensors=frozenset(asset.tensor_info.name for asset in assets),
+        saver_tensor=graph.saver_def.filename_tensor_name,
+        main=main,
+        functions=functions,
+        doubles=tuple(doubles),
+    )
 
 
 def _assets(graph: Any) -> Iterator[Any]:
@@ -124,17 +182,19 @@ def _assets(graph: Any) -> Iterator[Any]:
                 yield _class("AssetFile").FromString(packed.value)
 
 
-def _nodes(graph: Any) -> Iterator[Node]:
-    for node in graph.node:
-        yield _node("graph", node)
-    for function in graph.library.function:
-        for node in function.node_def:
-            yield _node(f"function {function.signature.name}", node)
+def _body(where: str, nodes: Iterable[Any], arguments: tuple[str, ...] = ()) -> Body:
+    return Body({node.name: _node(where, node) for node in nodes}, arguments)
 
 
 def _node(where: str, node: Any) -> Node:
-    strings = {entry.key: entry.value.s for entry in node.attr if entry.value.HasField("s")}
-    return Node(f"{where}, node {node.name}", node.op, strings)
+    strings, functions = {}, []
+    for entry in node.attr:
+        if entry.value.HasField("s"):
+            strings[entry.key] = entry.value.s
+        if entry.value.HasField("func"):
+            functions.append(entry.value.func.name)
+        functions += [function.name for function in entry.value.list.func]
+    return Node(f"{where}, node {node.name}", node.name, node.op, tuple(node.input), strings, tuple(functions))
 
 
 @cache

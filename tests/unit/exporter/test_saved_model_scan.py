@@ -39,8 +39,8 @@ def test_signatures_and_assets_of_a_genuine_model_are_read() -> None:
     found = saved_model_scan.check(
         (TESTDATA / "saved_model_half_plus_two_cpu/00000123/saved_model.pb").read_bytes(), name="model"
     )
-    assert found.signatures["serving_default"] == "tensorflow/serving/predict"
-    assert found.signatures["regress_x_to_y"] == "tensorflow/serving/regress"
+    assert found.signatures["serving_default"].method == "tensorflow/serving/predict"
+    assert found.signatures["regress_x_to_y"].method == "tensorflow/serving/regress"
     assert found.asset_files == ("foo.txt",)
 
 
