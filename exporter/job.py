@@ -13,7 +13,7 @@ from exporter.errors import ExportError, Stage
 from exporter.formats import Packaging, SourceFormat
 from exporter.keras_scan import Loader
 from exporter.limits import Limits, ScanBounds
-from exporter.manifest import Golden, Image, Parity, Signature
+from exporter.manifest import Golden, Image, Parity, Sandbox, Signature
 from exporter.options import ExportOptions
 
 OUTCOME = "outcome.json"
@@ -87,6 +87,7 @@ class Converted(_Frozen):
     golden: list[Golden]
     parity: Parity
     timings: dict[Stage, float]
+    sandbox: Sandbox | None = None
 
 
 class Failed(_Frozen):

@@ -1,8 +1,8 @@
 """The converting process: imports TensorFlow once, then forks for each job. Started and owned by ``exporter.worker``.
 
-Per job: fork → own session, tied to this process's life → standard streams to the job's log → limits → convert →
-outcome in the job's directory → exit. This process waits, with a wall clock, and says how the fork ended. It has
-one thread and never runs an operation of TensorFlow, so that its forks start from a clean state. It ends when its
+Per job: fork → own session, tied to this process's life → standard streams to the job's log → limits and confinement →
+convert → outcome in the job's directory → exit. This process waits, with a wall clock, and says how the fork ended. It
+has one thread and never runs an operation of TensorFlow, so that its forks start from a clean state. It ends when its
 standard input does.
 """
 
@@ -22,6 +22,7 @@ from pathlib import Path
 from exporter import sandbox
 from exporter.errors import ConversionFailed, ExportError, OutOfMemory, Stage
 from exporter.job import LOG, OUTCOME, SCRATCH, Broken, Ended, Entered, Failed, Job, Ready
+from exporter.manifest import Sandbox
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 
@@ -124,8 +125,8 @@ def _become_conversion(job: Job, messages: int, server: int) -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _confine_to(Path(job.directory))
-        sandbox.confine(job.limits)
-        _convert(job, messages)
+        confined = sandbox.confine(job.limits, [Path(job.source)], Path(job.directory))
+        _convert(job, confined, messages)
         status = 0
     finally:
         os._exit(status)
@@ -143,7 +144,7 @@ def _confine_to(directory: Path) -> None:
     os.dup2(log, _STDERR)
 
 
-def _convert(job: Job, messages: int) -> None:
+def _convert(job: Job, confined: Sandbox, messages: int) -> None:
     from exporter.convert import run  # noqa: PLC0415  (already imported by the server)
 
     stage = Stage.LOAD
@@ -154,7 +155,7 @@ def _convert(job: Job, messages: int) -> None:
         _say(messages, Entered(stage=entering))
 
     try:
-        outcome = run.convert(job, entered).model_dump_json()
+        outcome = run.convert(job, entered).model_copy(update={"sandbox": confined}).model_dump_json()
     except ExportError as error:
         traceback.print_exc()
         outcome = Failed.of(error).model_dump_json()
