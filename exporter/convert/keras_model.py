@@ -114,6 +114,7 @@ def _further_answers(face: Interface, how: Classifier | None, sizes: list[int], 
 
 
 def _verify(written: _Written, target: Path) -> Made:
+    parity.require_numbers(each.outputs for each in written.exchanges if each.signature == SERVING_DEFAULT)
     signatures_asked = list(dict.fromkeys(exchange.signature for exchange in written.exchanges))
     with Served(target) as served, ThreadPoolExecutor(len(signatures_asked)) as aside:
 

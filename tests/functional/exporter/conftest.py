@@ -22,6 +22,10 @@ OPTIONS = {
     "logits": ExportOptions(labels=LABELS),
     "sigmoid": ExportOptions(labels=("no", "yes")),
     "words": ExportOptions(),
+    "texts": ExportOptions(),
+    "ragged": ExportOptions(),
+    "sparse": ExportOptions(),
+    "nested": ExportOptions(),
     "mean_1": ExportOptions(labels=("rest", "grey"), logits=False),
     "mean_3": ExportOptions(labels=("red", "green", "blue"), logits=False),
     "mean_4": ExportOptions(labels=("red", "green", "blue", "alpha"), logits=False),
@@ -72,7 +76,7 @@ def answers(sources: Path, servables: dict[str, VerifiedServable]) -> dict[str, 
     """What servables and sources answer to the golden requests, by TensorFlow's and Keras's own means."""
     questions = {
         name: {
-            "source": str(sources / f"{name}.keras"),
+            "source": None if name in ("ragged", "sparse") else str(sources / f"{name}.keras"),
             "servable": str(servable.directory),
             "requests": {golden.signature: golden.inputs for golden in servable.manifest.golden},
         }

@@ -127,6 +127,12 @@ def test_labels_and_options_that_do_not_fit_are_refused_with_the_reason(
     assert (refused.value.code, refused.value.stage) == (code, Stage.TRACE)
 
 
+def test_a_model_that_answers_nothing_but_nan_is_refused(sources: Path, destination: Path) -> None:
+    with pytest.raises(ConversionFailed, match="nothing but NaN") as refused:
+        export(scan(sources / "nan.keras", ExportOptions()), destination)
+    assert (refused.value.code, refused.value.permanent) == ("answers_nan", True)
+
+
 def test_a_conversion_that_takes_too_long_is_ended_and_may_be_tried_again(sources: Path, destination: Path) -> None:
     with pytest.raises(TimedOut) as ended:
         export(scan(sources / "two.keras", ExportOptions()), destination, limits=Limits(wall_seconds=0.05))
@@ -156,7 +162,7 @@ def test_a_conversion_that_needs_too_much_memory_is_ended_for_good(tmp_path: Pat
 
 def test_a_servable_larger_than_a_file_may_be_is_not_written(sources: Path, destination: Path) -> None:
     with pytest.raises(ConversionFailed):
-        export(scan(sources / "two.keras", ExportOptions()), destination, limits=Limits(file_bytes=2000))
+        export(scan(sources / "two.keras", ExportOptions()), destination, limits=Limits(file_bytes=8000))
 
 
 @LINUX
