@@ -23,6 +23,8 @@ from deployer.names import MODEL_SUFFIXES, sidecar_blobs
 from deployer.options import parse_options
 from exporter import ExportError, ExportOptions, ScanRefused, Stage
 
+START = "start"
+"""Beside the exporter's own stages: the converting process imports TensorFlow."""
 _OPTIONS_INSIDE = "slipway.yaml"
 
 
@@ -59,7 +61,7 @@ def find_sidecars(path: Path, *, options: Path | None, labels: Path | None) -> S
     return Sidecars(options or own_options, labels or own_labels, labels_given=labels is not None)
 
 
-def export(path: Path, destination: Path, sidecars: Sidecars, on_stage: Callable[[Stage], None]) -> dict[str, Any]:
+def export(path: Path, destination: Path, sidecars: Sidecars, on_stage: Callable[[str], None]) -> dict[str, Any]:
     """Makes the servable; returns what ``--json`` prints: ``servable.json`` without the golden exchanges.
 
     Raises:
@@ -86,13 +88,14 @@ def export(path: Path, destination: Path, sidecars: Sidecars, on_stage: Callable
             exporter.shutdown()
 
 
-def _export(path: Path, destination: Path, sidecars: Sidecars, on_stage: Callable[[Stage], None]) -> dict[str, Any]:
+def _export(path: Path, destination: Path, sidecars: Sidecars, on_stage: Callable[[str], None]) -> dict[str, Any]:
     text = None if sidecars.options is None else sidecars.options.read_text(encoding="utf-8", errors="replace")
     options = parse_options(text, where=str(sidecars.options)).export
     if sidecars.labels_given:
         options = options.model_copy(update={"labels": None})
     on_stage(Stage.SCAN)
     report = exporter.scan(path, options, labels=_labels_file(sidecars, options))
+    on_stage(START)
     servable = exporter.export(report, destination, on_stage=on_stage)
     manifest = servable.manifest.model_dump(mode="json", by_alias=True, exclude={"golden"})
     return {"directory": str(servable.directory), "digest": report.digest} | manifest

@@ -8,12 +8,14 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from deployer.cli.export import START
 from deployer.cli.show import Document, size
 from exporter import Stage
 
 _DOING = {
     Stage.SCAN: "reading what it is and what it carries",
-    Stage.LOAD: "loading it, in a process of its own",
+    START: "starting TensorFlow in a process of its own",
+    Stage.LOAD: "loading it there",
     Stage.TRACE: "tracing its signatures",
     Stage.WRITE: "writing the servable",
     Stage.VERIFY: "comparing the servable's answers with the model's",
@@ -21,17 +23,17 @@ _DOING = {
 
 
 @contextmanager
-def live(console: Console) -> Iterator[Callable[[Stage], None]]:
+def live(console: Console) -> Iterator[Callable[[str], None]]:
     """Gives a function to call as each stage begins; leaves the terminal as it was, however the export ends."""
     status = console.status("")
-    current: tuple[Stage, float] | None = None
+    current: tuple[str, float] | None = None
 
     def ended(outcome: str) -> None:
         if current is not None:
             stage, since = current
-            console.print(f"  {outcome} {stage.value:<8} {time.monotonic() - since:6.2f} s")
+            console.print(f"  {outcome} {stage:<8} {time.monotonic() - since:6.2f} s")
 
-    def entered(stage: Stage) -> None:
+    def entered(stage: str) -> None:
         nonlocal current
         ended("[green]✓[/green]")
         current = stage, time.monotonic()
