@@ -1,5 +1,6 @@
 """What a file is: by content first and name second, with an answer for everything that is not converted."""
 
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -34,6 +35,51 @@ def test_a_keras_file_is_a_zip_with_a_configuration(tmp_path: Path) -> None:
 def test_a_zip_may_hold_a_saved_model_at_its_top_or_one_folder_down(tmp_path: Path, member: str, root: str) -> None:
     path = zipped(tmp_path / "m.zip", member)
     assert recognise(path, ScanBounds()) == Source(path, SourceFormat.SAVED_MODEL, Packaging.ZIP, root)
+
+
+@pytest.mark.parametrize("name", ["m.tar.gz", "m.tgz"])
+@pytest.mark.parametrize(
+    ("member", "kind", "root"),
+    [
+        ("saved_model.pb", SourceFormat.SAVED_MODEL, ""),
+        ("./model/saved_model.pb", SourceFormat.SAVED_MODEL, "model/"),
+        ("digits.keras", SourceFormat.KERAS, "digits.keras"),
+        ("model/digits.h5", SourceFormat.HDF5, "model/digits.h5"),
+    ],
+)
+def test_a_tar_may_hold_a_model_at_its_top_or_one_folder_down(
+    tmp_path: Path, name: str, member: str, kind: SourceFormat, root: str
+) -> None:
+    with tarfile.open(tmp_path / name, "w:gz") as made:
+        made.addfile(tarfile.TarInfo(member))
+        made.addfile(tarfile.TarInfo("._" + member.rsplit("/", 1)[-1]))  # as macOS adds
+    assert recognise(tmp_path / name, ScanBounds()) == Source(tmp_path / name, kind, Packaging.TAR, root)
+
+
+@pytest.mark.parametrize(
+    ("member", "kind"), [("digits.keras", SourceFormat.KERAS), ("model/digits.hdf5", SourceFormat.HDF5)]
+)
+def test_a_zip_may_hold_a_keras_file(tmp_path: Path, member: str, kind: SourceFormat) -> None:
+    path = zipped(tmp_path / "m.zip", member, "labels.txt", "__MACOSX/._digits.keras")
+    assert recognise(path, ScanBounds()) == Source(path, kind, Packaging.ZIP, member)
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.hdf5", "m.H5", "m.keras"])
+def test_an_hdf5_file_is_known_by_its_content(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\x89HDF\r\n\x1a\n....")
+    found = recognise(tmp_path / name, ScanBounds())
+    assert found == Source(tmp_path / name, SourceFormat.HDF5, Packaging.FILE)
+    assert found.format.family == "keras"
+
+
+@pytest.mark.parametrize(
+    "members", [["default/_CHECKPOINT_METADATA"], ["checkpoint", "ckpt-1.index"], ["group1.json/model.json"]]
+)
+def test_a_directory_of_another_kind_is_named_for_what_it_is(tmp_path: Path, members: list[str]) -> None:
+    for member in members:
+        (tmp_path / member).parent.mkdir(exist_ok=True)
+        (tmp_path / member).write_bytes(b"x")
+    assert isinstance(error(tmp_path), Unsupported)
 
 
 def test_a_directory_is_a_saved_model_by_its_graph(tmp_path: Path) -> None:
