@@ -27,7 +27,7 @@ class _Frozen(BaseModel):
 
 
 class Job(_Frozen):
-    """One conversion. ``directory`` is its own, empty and removed by the caller; paths are absolute."""
+    """One conversion. ``directory`` is its own and removed by the caller; paths are absolute."""
 
     directory: str
     source: str

@@ -15,15 +15,18 @@ from pathlib import Path
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
 _VERSION, _PATH_BENEATH, _PR_SET_NO_NEW_PRIVS = 1, 1, 38
 _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 1, 1 << 2, 1 << 3, 1 << 14
-_OF_FILES = 1 | _WRITE_FILE | _READ_FILE | _TRUNCATE
+_OF_FILES = _WRITE_FILE | _READ_FILE | _TRUNCATE
 _READ = _READ_FILE | _READ_DIR
 _ALL_OF_VERSION_2 = (1 << 14) - 1
+_FORBIDDEN = 1 | 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12
+"""Everywhere: to execute, and to make devices, sockets, pipes and symbolic links, which a reader might follow or wait on."""
 
 
 def confine(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
     """Leaves this process nothing but to read below ``readable`` and all below ``writable``; False where it cannot be.
 
-    Paths that do not exist are passed over. Nothing can be executed any more.
+    Paths that do not exist are passed over. Nothing can be executed any more, and only files and
+    directories be made.
     """
     if sys.platform != "linux":
         return False
@@ -37,7 +40,7 @@ def confine(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
         return False
     try:
         allowed = all(_allow(libc, ruleset, path, _READ) for path in readable)
-        allowed = allowed and all(_allow(libc, ruleset, path, everything & ~1) for path in writable)
+        allowed = allowed and all(_allow(libc, ruleset, path, everything & ~_FORBIDDEN) for path in writable)
         return bool(
             allowed
             and libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
@@ -52,8 +55,7 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> bool:
         return True
     descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        rights &= ~0 if path.is_dir() else _OF_FILES
-        rule = struct.pack("=Qi", rights, descriptor)
+        rule = struct.pack("=Qi", rights if path.is_dir() else rights & _OF_FILES, descriptor)
         return bool(libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0) == 0)
     finally:
         os.close(descriptor)

@@ -7,11 +7,11 @@ standard input does.
 """
 
 import argparse
+import contextlib
 import fcntl
 import gc
 import os
 import select
-import shutil
 import signal
 import sys
 import tempfile
@@ -23,6 +23,7 @@ from exporter import sandbox
 from exporter.errors import ConversionFailed, ExportError, OutOfMemory, Stage
 from exporter.job import LOG, OUTCOME, SCRATCH, Broken, Ended, Entered, Failed, Job, Ready
 from exporter.manifest import Sandbox
+from exporter.workspace import remove
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 
@@ -98,7 +99,7 @@ def _serve(job: Job, messages: int, wakeup: int) -> None:
     _kill_group(child)  # what it may have started; the child itself is still unreaped, so its number is still its own
     _, status, usage = os.wait4(child, 0)
     if caller_gone:
-        shutil.rmtree(job.directory, ignore_errors=True)
+        remove(Path(job.directory))
         sys.exit(0)
     unit = 1 if sys.platform == "darwin" else 1024
     exit_code = os.waitstatus_to_exitcode(status)
@@ -157,14 +158,19 @@ def _convert(job: Job, confined: Sandbox, messages: int) -> None:
     try:
         outcome = run.convert(job, entered).model_copy(update={"sandbox": confined}).model_dump_json()
     except ExportError as error:
-        traceback.print_exc()
+        _log_traceback()
         outcome = Failed.of(error).model_dump_json()
     except Exception as error:  # noqa: BLE001  (whatever a stranger's model makes Keras raise is said to the caller)
-        traceback.print_exc()
+        _log_traceback()
         failure = _out_of_memory(stage) if run.is_out_of_memory(error) else _unexpected(error, stage, job)
         outcome = Failed.of(failure).model_dump_json()
-    sys.stderr.flush()
     (Path(job.directory) / OUTCOME).write_text(outcome, encoding="utf-8")
+
+
+def _log_traceback() -> None:
+    with contextlib.suppress(OSError):  # the log is as large as a file may be, and the outcome says the rest
+        traceback.print_exc()
+        sys.stderr.flush()
 
 
 def _out_of_memory(stage: Stage) -> OutOfMemory:

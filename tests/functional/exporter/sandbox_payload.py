@@ -31,7 +31,7 @@ def main() -> None:
         if result < 0:
             raise OSError(ctypes.get_errno(), "denied")
 
-    def connect(family: int, address: object) -> None:
+    def connect(family: int, address: str | tuple[str, int]) -> None:
         with socket.socket(family, socket.SOCK_STREAM) as connection:
             connection.settimeout(5)
             connection.connect(address)
@@ -62,6 +62,8 @@ def main() -> None:
         "truncate outside": lambda: os.truncate(secret, 0),
         "remove outside": lambda: Path(secret).unlink(),
         "link to outside": lambda: os.link(secret, Path(own) / "linked"),
+        "make a symbolic link": lambda: (Path(own) / "symbolic").symlink_to(secret),
+        "make a pipe": lambda: os.mkfifo(Path(own) / "pipe"),
         "read outside": lambda: Path(secret).read_text(),
         "list outside": lambda: list(Path(outside).iterdir()),
         "read another's environment": lambda: Path(f"/proc/{other}/environ").read_bytes(),
