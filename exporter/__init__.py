@@ -26,6 +26,7 @@ from exporter.errors import (
 )
 from exporter.exporting import VerifiedServable, export
 from exporter.formats import Packaging, Source, SourceFormat
+from exporter.inside import options_inside
 from exporter.labels import Labels
 from exporter.limits import Limits, ScanBounds
 from exporter.manifest import Manifest
@@ -63,6 +64,7 @@ __all__ = [
     "VerifiedServable",
     "WorkerUnavailable",
     "export",
+    "options_inside",
     "scan",
     "schema_diff",
     "shutdown",

@@ -223,7 +223,7 @@ def _labels(
     if given or beside is not None:
         raise BadOptions(
             f"'{source.path.name}' is a SavedModel, which is served with its own signatures; "
-            f"{given[0] if given else beside} can do nothing for it.",
+            f"{given[0] if given or beside is None else beside.name} can do nothing for it.",
             hint="Leave it out, or upload the Keras model instead, which gets a classify_image signature.",
             stage=Stage.SCAN,
             code="option_without_effect",

@@ -1,6 +1,6 @@
 """Use case: a model file becomes a verified servable in a folder, on this machine alone.
 
-1. find the options and labels beside the model, or as given
+1. find the options and labels beside the model, inside it, or as given
 2. scan, which reads and never loads
 3. convert and verify (``exporter.export``), which puts the folder there whole or not at all
 
@@ -25,7 +25,6 @@ from exporter import ExportError, ExportOptions, ScanRefused, Stage
 
 START = "start"
 """Beside the exporter's own stages: the converting process imports TensorFlow."""
-_OPTIONS_INSIDE = "slipway.yaml"
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Sidecars:
 
 
 def find_sidecars(path: Path, *, options: Path | None, labels: Path | None) -> Sidecars:
-    """The files given, else NAME.yaml (or slipway.yaml in the folder of a SavedModel) and NAME.labels.txt.
+    """The files given, else NAME.yaml and NAME.labels.txt.
 
     Raises:
         Usage: there is no model at ``path``, or a file that was given is not there.
@@ -55,9 +54,6 @@ def find_sidecars(path: Path, *, options: Path | None, labels: Path | None) -> S
     model = path.resolve()
     beside = [model.parent / name for name in sidecar_blobs(_stem(model))]
     own_options, own_labels = (file if file.is_file() else None for file in beside)
-    inside = model / _OPTIONS_INSIDE
-    if own_options is None and model.is_dir() and inside.is_file():
-        own_options = inside
     return Sidecars(options or own_options, labels or own_labels, labels_given=labels is not None)
 
 
@@ -89,11 +85,14 @@ def export(path: Path, destination: Path, sidecars: Sidecars, on_stage: Callable
 
 
 def _export(path: Path, destination: Path, sidecars: Sidecars, on_stage: Callable[[str], None]) -> dict[str, Any]:
-    text = None if sidecars.options is None else sidecars.options.read_text(encoding="utf-8", errors="replace")
-    options = parse_options(text, where=str(sidecars.options)).export
+    on_stage(Stage.SCAN)
+    if sidecars.options is not None:
+        text = sidecars.options.read_text(encoding="utf-8", errors="replace")
+        options = parse_options(text, where=str(sidecars.options)).export
+    else:
+        options = parse_options(exporter.options_inside(path), where=f"slipway.yaml in {path}").export
     if sidecars.labels_given:
         options = options.model_copy(update={"labels": None})
-    on_stage(Stage.SCAN)
     report = exporter.scan(path, options, labels=_labels_file(sidecars, options))
     on_stage(START)
     servable = exporter.export(report, destination, on_stage=on_stage)
@@ -111,7 +110,7 @@ def _labels_file(sidecars: Sidecars, options: ExportOptions) -> Path | None:
             named = folder / name
             return named if named.is_file() and named.resolve().is_relative_to(folder) else None
         case _:
-            return None
+            return None  # a list, or a file that is inside the model as its options are
 
 
 def _stem(model: Path) -> str:
