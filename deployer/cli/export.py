@@ -130,10 +130,13 @@ def _details(error: ExportError) -> Mapping[str, Any]:
 def _interruptible() -> Iterator[None]:
     """SIGINT and SIGTERM raise KeyboardInterrupt once; from then on they do nothing until the end."""
 
+    interrupted = False
+
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        nonlocal interrupted
+        if not interrupted:
+            interrupted = True
+            raise KeyboardInterrupt
 
     before: dict[signal.Signals, Any] = {}
     for number in (signal.SIGINT, signal.SIGTERM):

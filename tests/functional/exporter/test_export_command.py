@@ -173,6 +173,6 @@ def test_an_interrupt_leaves_nothing_behind_and_nothing_running(tmp_path: Path, 
             out, err = command.communicate(timeout=60)
         finally:
             command.kill()
-    assert (command.returncode, "Traceback" in out + err) == (130, False)
+    assert (command.returncode, "Traceback" in out + err) == (130, False), err
     await_true(lambda: gone(server))
     assert not (tmp_path / "new").exists()
