@@ -64,7 +64,7 @@ def made(console: Console, report: Document) -> None:
         softmax = ", softmax applied" if image["logits"] else ""
         console.print(
             f"  images: {image['height']} × {image['width']} × {image['channels']}, scaling {image['scaling']}"
-            f"{softmax}{inferred}; {len(report['labels'])} labels, the first {report['top']} returned"
+            f"{softmax}{inferred}; {len(report['labels'])} labels, {min(report['top'], len(report['labels']))} returned"
         )
     sizes = " and ".join(map(str, parity["batch_sizes"]))
     console.print(f"  verified with batches of {sizes}: largest difference {parity['max_abs_error']:.2g}")
