@@ -25,7 +25,7 @@ _FORBIDDEN = 1 | 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12
 def confine(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
     """Leaves this process nothing but to read below ``readable`` and all below ``writable``; False where it cannot be.
 
-    Paths that do not exist are passed over. Nothing can be executed any more, and only files and
+    Paths that are not there or out of its reach are passed over. Nothing can be executed any more, and only files and
     directories be made.
     """
     if sys.platform != "linux":
@@ -51,9 +51,10 @@ def confine(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
 
 
 def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> bool:
-    if not path.exists():
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return True
-    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         rule = struct.pack("=Qi", rights if path.is_dir() else rights & _OF_FILES, descriptor)
         return bool(libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0) == 0)

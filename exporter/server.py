@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import fcntl
 import gc
+import importlib
 import os
 import select
 import signal
@@ -126,11 +127,19 @@ def _become_conversion(job: Job, messages: int, server: int) -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _confine_to(Path(job.directory))
+        _import_trusted(job)
         confined = sandbox.confine(job.limits, [Path(job.source)], Path(job.directory))
         _convert(job, confined, messages)
         status = 0
     finally:
         os._exit(status)
+
+
+def _import_trusted(job: Job) -> None:
+    """Imports the settings' own layers while files beside this package can still be read; loading finds them imported."""
+    for name in job.allowed_layers:
+        with contextlib.suppress(Exception):  # loading tries again, and says why it fails
+            importlib.import_module(name.rpartition(".")[0])
 
 
 def _confine_to(directory: Path) -> None:
