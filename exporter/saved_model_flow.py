@@ -84,8 +84,8 @@ class _Flow:
                 if node.op in refused:
                     yield Finding(node.where, f"the operation {node.op} reads or writes files {when}")
 
-    def _origins(self, scope: str, tensor: str) -> list[_Place]:
-        """The nodes of the graph that a string comes from, through functions and what passes strings on."""
+    def _origins(self, scope: str, tensor: str, *, through_variables: bool = True) -> list[_Place]:
+        """The nodes of the graph that a value comes from, through functions, variables and what passes strings on."""
         found: list[_Place] = []
         pending, seen = [(scope, tensor)], set()
         while pending:
@@ -100,9 +100,34 @@ class _Flow:
                 pending.extend(self._given(scope, body.arguments.index(place[1]), found))
             elif node is not None and node.op in _PASSES_ON:
                 pending.extend((scope, given) for given in _data(node)[_PASSES_ON[node.op]])
+            elif node is not None and node.op == "ReadVariableOp" and through_variables:
+                assigned = list(self._assigned(scope, node))
+                pending.extend(assigned)
+                found += [] if assigned else [place]
             else:
                 found.append(place)
         return found
+
+    def _assigned(self, scope: str, reading: Node) -> Iterator[tuple[str, str]]:
+        """What is ever assigned to the variable that is read: an asset's path lies in one."""
+        wanted = self._variables(scope, reading)
+        for other, body in self._bodies.items():
+            for node in body.nodes.values():
+                if node.op == "AssignVariableOp" and self._variables(other, node) & wanted:
+                    yield from ((other, given) for given in _data(node)[1:2])
+
+    def _variables(self, scope: str, node: Node) -> set[str]:
+        """The variables that the first input of a node may be, by the names under which they are shared."""
+        names = set()
+        for where, name in self._first_origins(scope, node):
+            holder = self._bodies[where].nodes.get(name)
+            shared = b"" if holder is None else holder.strings.get("shared_name", b"")
+            names.add(shared.decode("utf-8", "replace") or name)
+        return names
+
+    def _first_origins(self, scope: str, node: Node) -> list[_Place]:
+        given = _data(node)
+        return self._origins(scope, given[0], through_variables=False) if given else []
 
     def _given(self, function: str, position: int, found: list[_Place]) -> Iterator[tuple[str, str]]:
         """What the callers of a function give it; a function without callers never runs."""
