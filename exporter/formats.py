@@ -1,6 +1,6 @@
 """What a file is, by its content first and its name second."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
@@ -57,6 +57,8 @@ class Source:
     format: SourceFormat
     packaging: Packaging
     root: str = ""
+    members: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    """What else is in the archive: to look into a gzipped tar again is to read it through."""
 
     @property
     def packed(self) -> bool:
@@ -151,10 +153,10 @@ def _recognise_archive(path: Path, packaging: Packaging, names: list[str]) -> So
     files = [name for name in near if name.lower().endswith(_MODEL_FILES)]
     match roots, [name for name in files if not any(name.startswith(root) for root in roots)]:
         case [root], []:
-            return Source(path, SourceFormat.SAVED_MODEL, packaging, root)
+            return Source(path, SourceFormat.SAVED_MODEL, packaging, root, frozenset(names))
         case [], [file]:
             kind = SourceFormat.KERAS if file.lower().endswith(".keras") else SourceFormat.HDF5
-            return Source(path, kind, packaging, file)
+            return Source(path, kind, packaging, file, frozenset(names))
         case [], []:
             if kind_of := foreign.by_members(names):
                 raise _unsupported(path, kind_of.what, kind_of.hint)

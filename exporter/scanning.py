@@ -237,9 +237,8 @@ def _inside(source: Source, model: Path, name: str, bounds: ScanBounds) -> bytes
     if source.packed:
         folder = source.root.rpartition("/")[0]
         beside = f"{folder}/{name}" if folder else name
-        content = archive.read_member(source.path, beside, at_most=at_most, bounds=bounds)
-        if content is not None:
-            return content
+        if beside in source.members:
+            return archive.read_member(source.path, beside, at_most=at_most, bounds=bounds)
     return archive.read_member(model, name, at_most=at_most, bounds=bounds) if zipfile.is_zipfile(model) else None
 
 

@@ -152,20 +152,16 @@ def test_functions_that_call_each_other_end() -> None:
 _NAMES = st.sampled_from(["x", "y", "a", "b", "p", "f", "saver_filename", "^a", "b:0", "p:out:0", "", "nowhere"])
 _OPS = st.sampled_from(
     [
-        "Identity",
-        "SaveV2",
-        "RestoreV2",
-        "StatefulPartitionedCall",
-        "If",
-        "ReadVariableOp",
-        "AssignVariableOp",
-        "VarHandleOp",
-        "StringJoin",
-        "Pack",
-        "InitializeTableFromTextFileV2",
-        "Select",
-        "While",
-        "MergeV2Checkpoints",
+        *("Identity", "SaveV2", "RestoreV2", "StatefulPartitionedCall", "If", "ReadVariableOp", "AssignVariableOp"),
+        *(
+            "VarHandleOp",
+            "StringJoin",
+            "Pack",
+            "InitializeTableFromTextFileV2",
+            "Select",
+            "While",
+            "MergeV2Checkpoints",
+        ),
     ]
 )
 _NODES = st.lists(st.tuples(_NAMES, _OPS, st.lists(_NAMES, max_size=4), st.sampled_from(["f", "g", "h"])), max_size=8)
