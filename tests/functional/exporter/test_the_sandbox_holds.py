@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from exporter import worker
+from exporter import VerifiedServable, worker
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own means are Linux's")
 PAYLOAD = Path(__file__).parent / "sandbox_payload.py"
@@ -81,3 +81,12 @@ def test_the_environment_has_nothing_of_the_callers(attempted: dict[str, Any], m
     monkeypatch.setenv("AzureWebJobsStorage", "AccountKey=hunter2")
     assert "hunter2" not in json.dumps(worker.environment())
     assert not [name for name in attempted["variables"] if "AZURE" in name.upper() or "SLIPWAY" in name.upper()]
+
+
+@LINUX
+def test_a_servable_tells_what_its_conversion_could_reach(
+    attempted: dict[str, Any], servables: dict[str, VerifiedServable]
+) -> None:
+    for servable in servables.values():
+        assert servable.manifest.sandbox is not None
+        assert servable.manifest.sandbox.model_dump() == attempted["sandbox"]
