@@ -72,13 +72,19 @@ def _warmups(answers: _Answers, signatures: dict[str, Signature]) -> dict[str, A
 
 
 def _copy(source: Path, target: Path) -> None:
+    """Copies content alone, not rights: warm-up requests are added to a folder that may have been read-only."""
     target.mkdir()
     for name in _FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
-    for name in _FOLDERS:
-        if (source / name).is_dir():
-            shutil.copytree(source / name, target / name, copy_function=shutil.copyfile)
+    for folder in (source / name for name in _FOLDERS if (source / name).is_dir()):
+        (target / folder.name).mkdir()
+        for entry in sorted(folder.rglob("*")):  # a folder comes before what is in it
+            copy = target / entry.relative_to(source)
+            if entry.is_dir():
+                copy.mkdir()
+            else:
+                shutil.copyfile(entry, copy)
 
 
 def _answers(served: Served) -> tuple[_Answers, bool]:
