@@ -18,8 +18,6 @@ from exporter.errors import Stage
 from exporter.job import SERVABLE, Converted, Job
 from exporter.keras_scan import Loader
 
-_ONEDNN_WITHOUT_MEMORY = ("could not create a memory object", "could not create a primitive")
-
 
 class Clock:
     """Says which stage is entered, and keeps how long each took."""
@@ -41,10 +39,8 @@ class Clock:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory was what an error of Python, TensorFlow or oneDNN lacked."""
-    return isinstance(error, MemoryError | tf.errors.ResourceExhaustedError) or (
-        isinstance(error, tf.errors.AbortedError) and any(sign in str(error) for sign in _ONEDNN_WITHOUT_MEMORY)
-    )
+    """Whether memory was what an error of Python or TensorFlow lacked."""
+    return isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)
 
 
 def convert(job: Job, entered: Callable[[Stage], None]) -> Converted:
