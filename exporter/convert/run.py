@@ -39,8 +39,9 @@ class Clock:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory was what an error of Python or TensorFlow lacked."""
-    return isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)
+    """Whether memory was what an error of Python or TensorFlow lacked; a thread needs some for its stack."""
+    no_thread = isinstance(error, RuntimeError) and str(error) == "can't start new thread"
+    return no_thread or isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)
 
 
 def convert(job: Job, entered: Callable[[Stage], None]) -> Converted:
