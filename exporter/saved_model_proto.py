@@ -130,13 +130,10 @@ def parse(content: bytes) -> list[MetaGraph]:
         UnparsableError: it is none.
     """
     try:
-        return _read(_class("SavedModel").FromString(content))
+        saved_model: Any = _class("SavedModel").FromString(content)
+        return [_meta_graph(graph) for graph in saved_model.meta_graphs]
     except message.DecodeError as error:
         raise UnparsableError(str(error)) from error
-
-
-def _read(saved_model: Any) -> list[MetaGraph]:
-    return [_meta_graph(graph) for graph in saved_model.meta_graphs]
 
 
 def _meta_graph(graph: Any) -> MetaGraph:
@@ -144,8 +141,8 @@ def _meta_graph(graph: Any) -> MetaGraph:
     main = _body("graph", graph.graph_def.node)
     library = graph.graph_def.library.function
     functions = {
-        function.signature.name: _body(
-            f"function {function.signature.name}",
+        _text(function.signature.name): _body(
+            f"function {_text(function.signature.name)}",
             function.node_def,
             tuple(argument.name for argument in function.signature.input_arg),
         )
@@ -155,10 +152,10 @@ def _meta_graph(graph: Any) -> MetaGraph:
     for nodes in (graph.graph_def.node, *(function.node_def for function in library)):
         doubles += [name for name, count in Counter(node.name for node in nodes).items() if count > 1]
     return MetaGraph(
-        tags=frozenset(graph.meta_info_def.tags),
+        tags=frozenset(_text(tag) for tag in graph.meta_info_def.tags),
         signatures={
-            entry.key: SignatureTensors(
-                entry.value.method_name,
+            _text(entry.key): SignatureTensors(
+                _text(entry.value.method_name),
                 tuple(tensor.value.name for tensor in entry.value.inputs),
                 tuple(tensor.value.name for tensor in entry.value.outputs),
             )
@@ -166,7 +163,7 @@ def _meta_graph(graph: Any) -> MetaGraph:
         },
         asset_files=tuple(asset.filename for asset in assets),
         asset_tensors=frozenset(asset.tensor_info.name for asset in assets),
-        saver_tensor=graph.saver_def.filename_tensor_name,
+        saver_tensor=_text(graph.saver_def.filename_tensor_name),
         main=main,
         functions=functions,
         doubles=tuple(doubles),
@@ -182,24 +179,38 @@ def _assets(graph: Any) -> Iterator[Any]:
                 yield _class("AssetFile").FromString(packed.value)
 
 
+def _text(value: str | bytes) -> str:
+    """Names in TensorFlow's own messages are UTF-8, else it does not read them; protobuf gives others as bytes."""
+    if isinstance(value, bytes):
+        raise UnparsableError(f"a name that is no text: {value[:40]!r}")
+    return value
+
+
 def _body(where: str, nodes: Iterable[Any], arguments: tuple[str, ...] = ()) -> Body:
-    return Body({node.name: _node(where, node) for node in nodes}, arguments)
+    return Body({_text(node.name): _node(where, node) for node in nodes}, arguments)
 
 
 def _node(where: str, node: Any) -> Node:
     strings, functions = {}, []
     for entry in node.attr:
         if entry.value.HasField("s"):
-            strings[entry.key] = entry.value.s
+            strings[_text(entry.key)] = entry.value.s
         if entry.value.HasField("func"):
-            functions.append(entry.value.func.name)
-        functions += [function.name for function in entry.value.list.func]
-    return Node(f"{where}, node {node.name}", node.name, node.op, tuple(node.input), strings, tuple(functions))
+            functions.append(_text(entry.value.func.name))
+        functions += [_text(function.name) for function in entry.value.list.func]
+    return Node(
+        f"{where}, node {_text(node.name)}",
+        _text(node.name),
+        _text(node.op),
+        tuple(_text(given) for given in node.input),
+        strings,
+        tuple(functions),
+    )
 
 
 @cache
 def _pool() -> descriptor_pool.DescriptorPool:
-    # proto2 syntax: presence is kept, and names that are no UTF-8 do not end the parse.
+    # proto2 syntax: presence is kept.
     file = descriptor_pb2.FileDescriptorProto(name="slipway/saved_model.proto", package=_PACKAGE, syntax="proto2")
     for name, fields in _MESSAGES.items():
         described = file.message_type.add(name=name)
