@@ -30,26 +30,32 @@ def decode(image_bytes: Any, index: Any, channels: int) -> Any:
     Raises:
         tf.errors.InvalidArgumentError: when it is run, on what is no image that can be decoded.
     """
-    branches: list[Callable[[], Any]] = [partial(_decoded, image_bytes, channels, place) for place in range(NAMED)]
-    branch = tf.minimum(index, NAMED - 1)
-    if _FOREIGN[channels]:
-        branches += [partial(_converted, image_bytes, channels, place) for place in range(NAMED)]
-        head = tf.strings.substr(image_bytes, 0, 2)
-        foreign = tf.reduce_any(tf.equal(head, tf.constant(_FOREIGN[channels])))
-        branch += NAMED * tf.cast(foreign, tf.int32)
-    pixels = tf.switch_case(branch, branches)
+    place = tf.minimum(index, NAMED - 1)
+    if not _FOREIGN[channels]:
+        return tf.ensure_shape(_decoded(image_bytes, place, channels), [None, None, channels])
+    foreign = tf.reduce_any(tf.equal(tf.strings.substr(image_bytes, 0, 2), tf.constant(_FOREIGN[channels])))
+    pixels = _decoded(image_bytes, place + NAMED * tf.cast(foreign, tf.int32), channels, 3)
+    pixels = tf.cond(foreign, lambda: _converted(pixels, channels), lambda: pixels)
     return tf.ensure_shape(pixels, [None, None, channels])
 
 
-def _decoded(image_bytes: Any, channels: int, place: int) -> Any:
+def _decoded(image_bytes: Any, branch: Any, *channels: int) -> Any:
+    """By the branch: first one for each place with the first number of channels, then with the second."""
+    branches: list[Callable[[], Any]] = [
+        partial(_decoding, image_bytes, count, place) for count in channels for place in range(NAMED)
+    ]
+    return tf.switch_case(branch, branches)
+
+
+def _decoding(image_bytes: Any, channels: int, place: int) -> Any:
     with tf.name_scope(f"undecodable_image_{place}{'_or_later' if place == NAMED - 1 else ''}"):
         return tf.raw_ops.DecodeImage(
             contents=image_bytes, channels=channels, expand_animations=False, name="DecodeImage"
         )
 
 
-def _converted(image_bytes: Any, channels: int, place: int) -> Any:
-    colours = tf.ensure_shape(_decoded(image_bytes, 3, place), [None, None, 3])
+def _converted(colours: Any, channels: int) -> Any:
+    colours = tf.ensure_shape(colours, [None, None, 3])
     if channels == 4:
         return tf.pad(colours, [[0, 0], [0, 0], [0, 1]], constant_values=255)
     grey = tf.tensordot(tf.cast(colours, tf.float32), tf.constant(_LUMINANCE), 1)
