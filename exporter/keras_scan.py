@@ -185,7 +185,7 @@ def _by_last_name(class_name: str, allowed: frozenset[str]) -> bool:
 
 def _function_problem(module: str, name: object) -> str | None:
     # For 'builtins', Keras looks the name up among its activations, initializers and the like, and nowhere else.
-    if module in ("builtins", "keras.activations") and name in ACTIVATIONS:
+    if module in ("builtins", "keras.activations") and isinstance(name, str) and name in ACTIVATIONS:
         return None
     return f"the function {module}.{name} is none of Keras's activations"
 
