@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 import tf_keras  # type: ignore[import-untyped]  # it comes without types
+from trusted_layers import Doubled
 
 layers = tf_keras.layers
 
@@ -39,6 +40,9 @@ def main(folder: Path) -> None:
     )
     three.save(models / "three.h5")
     answers["three"] = three(inputs_of(three), training=False).numpy().tolist()
+    custom = keras.Sequential([keras.Input((2,), name="numbers"), Doubled(name="twice")])
+    custom.save(models / "custom.keras")
+    custom.save(models / "custom.h5")
     of_tensorflow_1(models / "of_tensorflow_1")
     (folder / "answers.json").write_text(json.dumps(answers))
     for make in (lambda_2, lambda_in_lambda, call_by_name, pickled, python_function, write_file, save_to_path):

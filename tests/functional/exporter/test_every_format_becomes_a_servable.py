@@ -12,7 +12,7 @@ import published_models
 import pytest
 from conftest import run_program
 
-from exporter import BadOptions, ExportOptions, Unsupported, VerifiedServable, export, scan
+from exporter import BadOptions, ExportOptions, ScanRefused, Unsupported, VerifiedServable, export, scan
 from exporter.keras_scan import Loader
 
 LABELS = ("quay", "slip", "weir")
@@ -161,3 +161,18 @@ def test_a_published_saved_model_of_tensorflow_2_4_is_repackaged(basic_pitch: Pa
 def test_other_published_forms_of_that_model_are_named_for_what_they_are(basic_pitch: Path, kind: str) -> None:
     with pytest.raises(Unsupported, match=r"ONNX|TensorFlow Lite|Core ML"):
         scan(basic_pitch.parent / kind, ExportOptions())
+
+
+@pytest.mark.parametrize("name", ["custom.keras", "custom.h5"])
+def test_a_custom_layer_is_converted_if_the_settings_trust_it_and_else_refused(
+    older: Path, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(ScanRefused, match="trusted>Doubled") as refused:
+        scan(older / "models" / name, ExportOptions())
+    assert refused.value.code == "unknown_class"
+    report = scan(older / "models" / name, ExportOptions(), allowed_layers=["trusted_layers.Doubled"])
+    (golden,) = export(report, tmp_path / "1").manifest.golden
+    given: Any = golden.inputs
+    doubled: Any = golden.outputs
+    ((left, right),) = next(iter(given.values()))
+    assert doubled == {"twice": [[pytest.approx(2 * left), pytest.approx(2 * right)]]}
