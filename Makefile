@@ -38,7 +38,7 @@ lock: setup  ## pin the dependencies anew
 	$(LOCK) --python-version 3.13 -c requirements.txt $(WORKER).in -o $(WORKER).txt
 
 clean:  ## remove what was installed and built; the local cloud's data in .slipway stays
-	rm -rf $(VENV) .venv-worker node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-worker .cache node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \

@@ -26,15 +26,18 @@ from exporter.errors import (
 )
 from exporter.exporting import VerifiedServable, export
 from exporter.formats import Packaging, Source, SourceFormat
+from exporter.inside import options_inside
 from exporter.labels import Labels
 from exporter.limits import Limits, ScanBounds
 from exporter.manifest import Manifest
 from exporter.options import ExportOptions, ImageOptions, Scaling
 from exporter.scanning import ScanReport, scan
+from exporter.schema_diff import Change, SchemaDiff, schema_diff
 from exporter.worker import WORKER
 
 __all__ = [
     "BadOptions",
+    "Change",
     "ConversionFailed",
     "Crashed",
     "ExportError",
@@ -52,6 +55,7 @@ __all__ = [
     "ScanBounds",
     "ScanRefused",
     "ScanReport",
+    "SchemaDiff",
     "Source",
     "SourceFormat",
     "Stage",
@@ -60,7 +64,9 @@ __all__ = [
     "VerifiedServable",
     "WorkerUnavailable",
     "export",
+    "options_inside",
     "scan",
+    "schema_diff",
     "shutdown",
 ]
 

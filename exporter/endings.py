@@ -10,6 +10,9 @@ _OUT_OF_MEMORY = ("bad_alloc", "annot allocate", "pthread_create() failed")
 """How C++ code says that the address space is used up, before it aborts."""
 
 
+_NEARLY = 0.9
+
+
 def error_of(ended: Ended, limits: Limits, stage: Stage, log: str) -> ExportError:
     """The error that a conversion's abnormal end stands for; ``log`` is the end of what it wrote.
 
@@ -31,7 +34,7 @@ def error_of(ended: Ended, limits: Limits, stage: Stage, log: str) -> ExportErro
                 code="out_of_cpu_time",
                 permanent=True,
             )
-        case signal.SIGABRT | signal.SIGSEGV | signal.SIGBUS if any(sign in log for sign in _OUT_OF_MEMORY):
+        case signal.SIGABRT | signal.SIGSEGV | signal.SIGBUS if _lacked_memory(ended, limits, log):
             return _out_of_memory("The conversion needs more memory than it may have.", stage, permanent=True)
         case signal.SIGKILL:
             return _out_of_memory(
@@ -41,6 +44,11 @@ def error_of(ended: Ended, limits: Limits, stage: Stage, log: str) -> ExportErro
             return crashed(f"was ended by {signal.Signals(number).name}", stage)
         case _:
             return crashed(f"exited with status {ended.exit_code}", stage)
+
+
+def _lacked_memory(ended: Ended, limits: Limits, log: str) -> bool:
+    """Whether it said so, or held nearly all that it may have: C++ code that does not check then takes a null pointer."""
+    return any(sign in log for sign in _OUT_OF_MEMORY) or ended.peak_rss_bytes >= _NEARLY * limits.memory_bytes
 
 
 def _out_of_memory(message: str, stage: Stage, *, permanent: bool) -> OutOfMemory:

@@ -8,8 +8,6 @@
 """
 
 import logging
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from exporter.limits import MIB, Limits, ScanBounds
 from exporter.manifest import ExporterInfo, FileDigest, Manifest, SourceInfo
 from exporter.scanning import ScanReport, content_digest, directory_files, require_unchanged
 from exporter.worker import WORKER
+from exporter.workspace import workspace
 
 VERSION = "0.1.0"
 
@@ -70,17 +69,13 @@ def export(
         on_stage(stage)
 
     require_unchanged(report)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    working = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent)).resolve()
-    try:
+    with workspace(destination) as working:
         ended = WORKER.run(_job(report, working, limits), enter)
         converted = _outcome(working, ended, limits, reached)
         servable = working / SERVABLE
         manifest = _manifest(report, converted, servable)
         manifest.write(servable)
         servable.rename(destination)
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
     return VerifiedServable(destination, manifest, _VERIFIED)
 
 
@@ -91,6 +86,8 @@ def _job(report: ScanReport, working: Path, limits: Limits) -> Job:
         format=report.source.format,
         packaging=report.source.packaging,
         root=report.source.root,
+        loader=report.loader,
+        allowed_layers=report.allowed_layers,
         options=report.options,
         labels=report.labels.names if report.labels else None,
         limits=limits,
@@ -105,6 +102,8 @@ def _outcome(working: Path, ended: Ended, limits: Limits, stage: Stage) -> Conve
         _LOGGER.warning("a conversion ended with status %s; the end of its log:\n%s", ended.exit_code, log)
         raise error_of(ended, limits, stage, log)
     file = working / OUTCOME
+    if (working / SERVABLE).is_symlink() or file.is_symlink() or not file.is_file():
+        raise crashed("left no outcome, or links in its place", stage)
     if file.stat().st_size > _LARGEST_OUTCOME:
         raise crashed("wrote an outcome beyond all measure", stage)
     outcome = OUTCOME_TYPE.validate_json(file.read_bytes())
@@ -139,7 +138,7 @@ def _manifest(report: ScanReport, converted: Converted, servable: Path) -> Manif
     return Manifest(
         source=SourceInfo(
             name=report.source.path.name,
-            format=report.source.format.value,
+            format=report.source.format.family,
             sha256=report.sha256,
             bytes=report.bytes,
             keras_version=report.keras_version,
@@ -154,4 +153,5 @@ def _manifest(report: ScanReport, converted: Converted, servable: Path) -> Manif
         files=files,
         bytes=sum(file.bytes for file in files.values()),
         timings={stage.value: seconds for stage, seconds in timings.items()},
+        sandbox=converted.sandbox,
     )

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from exporter import errors
 from exporter.errors import ExportError, Stage
 from exporter.formats import Packaging, SourceFormat
+from exporter.keras_scan import Loader
 from exporter.limits import Limits, ScanBounds
-from exporter.manifest import Golden, Image, Parity, Signature
+from exporter.manifest import Golden, Image, Parity, Sandbox, Signature
 from exporter.options import ExportOptions
 
 OUTCOME = "outcome.json"
@@ -26,13 +27,15 @@ class _Frozen(BaseModel):
 
 
 class Job(_Frozen):
-    """One conversion. ``directory`` is its own, empty and removed by the caller; paths are absolute."""
+    """One conversion. ``directory`` is its own and removed by the caller; paths are absolute."""
 
     directory: str
     source: str
     format: SourceFormat
     packaging: Packaging
     root: str
+    loader: Loader
+    allowed_layers: frozenset[str]
     options: ExportOptions
     labels: tuple[str, ...] | None
     limits: Limits
@@ -84,6 +87,7 @@ class Converted(_Frozen):
     golden: list[Golden]
     parity: Parity
     timings: dict[Stage, float]
+    sandbox: Sandbox | None = None
 
 
 class Failed(_Frozen):

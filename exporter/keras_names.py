@@ -1,11 +1,23 @@
 """Which of Keras 3.15's names are known to do nothing but compute, by the module that a configuration gives them."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-def _words(text: str) -> frozenset[str]:
+
+def words(text: str) -> frozenset[str]:
+    """The names in a text, which is easier to read than a list of strings."""
     return frozenset(text.split())
 
 
-_LAYERS = _words(
+@dataclass(frozen=True)
+class Dialect:
+    """The names that a kind of file may use: by module, and those that its older form gives without one."""
+
+    by_module: Mapping[str, frozenset[str]]
+    without_module: frozenset[str] = frozenset()
+
+
+LAYERS = words(
     """
     Activation ELU LeakyReLU PReLU ReLU Softmax AdditiveAttention Attention GroupQueryAttention
     GroupedQueryAttention MultiHeadAttention Conv1D Convolution1D Conv1DTranspose Convolution1DTranspose Conv2D
@@ -31,39 +43,41 @@ _LAYERS = _words(
     TimeDistributed
     """
 )
-_INITIALIZERS = _words(
+INITIALIZERS = words(
     """
     STFT STFTInitializer Constant Identity IdentityInitializer Ones Zeros GlorotNormal GlorotUniform HeNormal
     HeUniform LecunNormal LecunUniform Orthogonal OrthogonalInitializer RandomNormal RandomUniform TruncatedNormal
     VarianceScaling
     """
 )
-_POLICIES = _words(
+_POLICIES = words(
     """
     DTypePolicy FloatDTypePolicy QuantizedDTypePolicy QuantizedFloat8DTypePolicy Int4DTypePolicy AWQDTypePolicy
     GPTQDTypePolicy DTypePolicyMap
     """
 )
-ACTIVATIONS = _words(
+ACTIVATIONS = words(
     """
     celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear
     log_sigmoid log_softmax mish relu relu6 selu sigmoid silu swish soft_shrink softmax softplus softsign
     sparse_plus sparse_sigmoid sparsemax squareplus tanh tanh_shrink threshold
     """
 )
-_MODELS = frozenset({"Functional", "Sequential", "Model"})
+REGULARIZERS = frozenset({"L1", "L1L2", "L2", "OrthogonalRegularizer"})
+CONSTRAINTS = frozenset({"MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"})
+MODELS = frozenset({"Functional", "Sequential", "Model"})
 
 ALLOWED: dict[str, frozenset[str]] = {
-    "keras": _MODELS | _POLICIES | {"SeedGenerator", "Initializer"},
-    "keras.models": _MODELS,
+    "keras": MODELS | _POLICIES | {"SeedGenerator", "Initializer"},
+    "keras.models": MODELS,
     "keras.src.models.functional": frozenset({"Functional"}),
     "keras.src.models.sequential": frozenset({"Sequential"}),
-    "keras.layers": _LAYERS,
+    "keras.layers": LAYERS,
     "keras.src.applications.convnext": frozenset({"LayerScale", "StochasticDepth"}),
     "keras.src.applications.inception_resnet_v2": frozenset({"CustomScaleLayer"}),
-    "keras.initializers": _INITIALIZERS,
-    "keras.regularizers": frozenset({"L1", "L1L2", "L2", "OrthogonalRegularizer"}),
-    "keras.constraints": frozenset({"MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"}),
+    "keras.initializers": INITIALIZERS,
+    "keras.regularizers": REGULARIZERS,
+    "keras.constraints": CONSTRAINTS,
     "keras.activations": ACTIVATIONS,
     "keras.dtype_policies": _POLICIES,
     "keras.mixed_precision": _POLICIES,
@@ -74,3 +88,6 @@ ALLOWED: dict[str, frozenset[str]] = {
     "keras.random": frozenset({"SeedGenerator"}),
     "keras.src.random.seed_generator": frozenset({"SeedGenerator"}),
 }
+
+KERAS_3 = Dialect(ALLOWED)
+KERAS_3_HDF5 = Dialect(ALLOWED, LAYERS | INITIALIZERS | REGULARIZERS | CONSTRAINTS | MODELS | _POLICIES)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from exporter.archive import too_large
+from exporter.archive_rules import too_large
 from exporter.errors import BadOptions, Stage
 from exporter.limits import ScanBounds
 from exporter.options import ExportOptions

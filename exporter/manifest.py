@@ -83,6 +83,16 @@ class Parity(_Record):
     atol: float
 
 
+class Sandbox(_Record):
+    """What the converting process could reach of the machine; the kernel decides how much it may be denied."""
+
+    network: Literal["none", "reachable"]
+    processes: Literal["none", "possible"]
+    """Whether it could start any, or signal or look into others."""
+    files: Literal["confined", "reachable"]
+    """Confined: the interpreter's, the system's libraries and the model to read, its own directory to write."""
+
+
 class FileDigest(_Record):
     """One file of the servable."""
 
@@ -105,6 +115,8 @@ class Manifest(_Record):
     files: dict[str, FileDigest]
     bytes: int
     timings: dict[str, float]
+    sandbox: Sandbox | None = None
+    """None in what was made before it was recorded."""
 
     def write(self, directory: Path) -> None:
         """Writes the manifest into a servable's directory."""

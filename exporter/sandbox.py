@@ -4,12 +4,20 @@ import ctypes
 import os
 import resource
 import signal
+import struct
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+from exporter import landlock, seccomp
 from exporter.limits import Limits
+from exporter.manifest import Sandbox
 
 _PR_SET_PDEATHSIG = 1
+_CAPABILITY_VERSION_3 = 0x20080522
+_SYSTEM = tuple(
+    map(Path, ("/usr", "/lib", "/lib64", "/proc", "/sys", "/dev/urandom", "/etc/ld.so.cache", "/etc/localtime"))
+)
 
 
 def die_with(parent: int) -> None:
@@ -20,14 +28,40 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def confine(limits: Limits) -> None:
-    """Sets the limits of this process and of all that it may start; it cannot raise them again unless it is root."""
+def confine(limits: Limits, readable: Iterable[Path], directory: Path) -> Sandbox:
+    """Gives up what a conversion has no use for, for good; says what the kernel let it give up.
+
+    Of files there remain this interpreter, the system's libraries, what is below ``readable`` and, to write to as well,
+    ``directory``. To be called while the process has one thread.
+    """
     _limit(resource.RLIMIT_CPU, limits.cpu_seconds, grace=5)
     _limit(resource.RLIMIT_FSIZE, limits.file_bytes)
     _limit(resource.RLIMIT_NOFILE, limits.open_files)
     _limit(resource.RLIMIT_CORE, 0)
     if sys.platform == "linux":  # elsewhere the kernel does not keep to it
         _limit(resource.RLIMIT_AS, _address_space() + limits.memory_bytes)
+        _drop_capabilities()
+    files = landlock.confine([*_interpreter(), *readable], [directory, Path(os.devnull)])
+    calls = seccomp.deny()
+    return Sandbox(
+        network="none" if calls else "reachable",
+        processes="none" if calls else "possible",
+        files="confined" if files else "reachable",
+    )
+
+
+def _interpreter() -> list[Path]:
+    """Where Python and TensorFlow find what they load late; not what else lies beside this package."""
+    package = Path(__file__).resolve().parent
+    found = [Path(entry).resolve() for entry in (sys.prefix, sys.base_prefix, *sys.path) if entry]
+    return [package, *(path for path in found if path not in package.parents), *_SYSTEM]
+
+
+def _drop_capabilities() -> None:
+    """Root in name only: else it could look into other processes (CAP_PERFMON) and raise its limits again."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.capset(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24)) != 0:
+        raise OSError(ctypes.get_errno(), "the capabilities cannot be dropped")
 
 
 def _limit(kind: int, value: int, *, grace: int = 0) -> None:

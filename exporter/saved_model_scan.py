@@ -2,21 +2,22 @@
 
 A graph is a program: TensorFlow Serving runs it with the rights of its container, so an operation that reads or writes
 files, opens connections or calls Python is refused, in the main graph and in every function of its library. What every
-SavedModel has in order to restore its variables (RestoreV2, SaveV2, MergeV2Checkpoints, ShardedFilename) is not.
+SavedModel has in order to restore its variables (RestoreV2, SaveV2, MergeV2Checkpoints, ShardedFilename) is not, as long
+as it does that only (``saved_model_flow``). What is not known to be harmless (``graph_ops``) is refused.
 """
 
 import re
 from pathlib import PurePosixPath
 
-from exporter import saved_model_proto
+from exporter import graph_ops, saved_model_flow, saved_model_proto
 from exporter.errors import Finding, NotAModel, ScanRefused, Stage, Unsupported
 from exporter.saved_model_proto import MetaGraph, Node
 
 SERVE_TAG = "serve"
 _INTERNAL_SIGNATURE = "__saved_model_"
 
-# Names as in TensorFlow's op registry, without version suffix (V2 …) and without the prefix Experimental.
-_REFUSED = {
+# What the best known of the refused do; as in TensorFlow's registry, without version suffix (V2 …) and "Experimental".
+_KNOWN = {
     **dict.fromkeys(
         ("ReadFile", "MatchingFiles", "ImmutableConst", "WholeFileReader", "TextLineReader"), "reads files"
     ),
@@ -40,7 +41,8 @@ _REFUSED = {
     **dict.fromkeys(("BigQueryReader", "DistributedSave"), "opens network connections"),
     **dict.fromkeys(("TPUCompile", "TPUExecute", "XlaHostCompute"), "needs a TPU"),
 }
-_PRINTS = frozenset({"Print", "PrintV2"})
+_HARMLESS = graph_ops.PURE | graph_ops.CHECKPOINT | graph_ops.TABLE_FILES | graph_ops.PRINTS
+_LOGS = frozenset({b"stderr", b"stdout", b"log(info)", b"log(warning)", b"log(error)"})
 _VERSION_SUFFIX = re.compile(r"V\d+$")
 
 
@@ -94,15 +96,18 @@ def _servable_graph(graphs: list[MetaGraph], name: str) -> MetaGraph:
 
 def _findings(graph: MetaGraph) -> list[Finding]:
     findings = [Finding(node.where, problem) for node in graph.nodes if (problem := _problem(node))]
+    findings += [Finding("graph", f"has two of the name '{name[:200]}'") for name in graph.doubles]
     for file in graph.asset_files:
         path = PurePosixPath(file)
         if path.is_absolute() or ".." in path.parts:
             findings.append(Finding("asset_file_def", f"the asset '{file}' is outside of the model's own folder"))
-    return findings
+    return [*findings, *saved_model_flow.findings(graph)]
 
 
 def _problem(node: Node) -> str | None:
-    if node.op in _PRINTS and node.strings.get("output_stream", b"").startswith(b"file:"):
+    if node.op in graph_ops.PRINTS and node.strings.get("output_stream", b"stderr") not in _LOGS:
         return f"the operation {node.op} writes files"
-    what = _REFUSED.get(node.op) or _REFUSED.get(_VERSION_SUFFIX.sub("", node.op.removeprefix("Experimental")))
-    return f"the operation {node.op} {what}" if what else None
+    if node.op in _HARMLESS:
+        return None
+    what = _KNOWN.get(node.op) or _KNOWN.get(_VERSION_SUFFIX.sub("", node.op.removeprefix("Experimental")))
+    return f"the operation {node.op} {what or 'is none of those that are known to do nothing but compute'}"

@@ -1,7 +1,8 @@
 """The first stage of an export: what a file is and whether it may be loaded at all.
 
 1. recognise the format by content and name (``formats``)
-2. check archive members, directory entries, the model's own description (``keras_scan``, ``saved_model_scan``)
+2. check archive members, directory entries, weights (``hdf5_scan``), the model's own description (``keras_scan``,
+   ``saved_model_scan``), and say what is to load it
 3. find the labels (``labels``)
 4. digest the content and the options that affect the export
 
@@ -11,14 +12,18 @@ that it finds.
 
 import hashlib
 import json
+import tempfile
 import time
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from exporter import archive, formats, keras_scan, saved_model_scan
-from exporter.errors import BadOptions, ConversionFailed, Finding, NotAModel, ScanRefused, Stage
+from exporter import archive, formats, hdf5_scan, keras_scan, saved_model_scan, zip_archive
+from exporter.errors import BadOptions, ConversionFailed, Finding, NotAModel, ScanRefused, Stage, Unsupported
 from exporter.formats import Packaging, Source, SourceFormat
+from exporter.keras_scan import KerasModel, Loader
 from exporter.labels import Labels
 from exporter.labels import resolve as resolve_labels
 from exporter.limits import MIB, ScanBounds
@@ -32,7 +37,7 @@ class ScanReport:
     """A model that may be loaded, and all that its conversion depends on.
 
     ``sha256`` is of the content alone; ``digest`` of the content, the labels and the options: the same digest gives an
-    equal servable, so it is an upload's identity.
+    equal servable, so it is an upload's identity. ``loader`` is what turns the model into a servable.
     """
 
     source: Source
@@ -42,16 +47,24 @@ class ScanReport:
     digest: str
     bytes: int
     keras_version: str | None
+    loader: Loader
+    allowed_layers: frozenset[str]
     bounds: ScanBounds
     seconds: float
 
 
 def scan(
-    source: Path, options: ExportOptions, *, labels: Path | None = None, bounds: ScanBounds | None = None
+    source: Path,
+    options: ExportOptions,
+    *,
+    labels: Path | None = None,
+    bounds: ScanBounds | None = None,
+    allowed_layers: Collection[str] = (),
 ) -> ScanReport:
     """Says what ``source`` is, and that it may be converted.
 
     ``labels`` is the label file beside the upload, if there is one: NAME.labels.txt or the file that the options name.
+    ``allowed_layers`` are classes that are trusted beside Keras's own, as MODULE.CLASS; the converting process imports them.
 
     Raises:
         NotAModel: it is no model, or a damaged one.
@@ -62,17 +75,21 @@ def scan(
     started = time.monotonic()
     bounds = bounds or ScanBounds()
     recognised = formats.recognise(source, bounds)
-    keras_version = _check(recognised, bounds)
-    found = _labels(recognised, options, labels, bounds)
+    allowed = frozenset(allowed_layers)
+    with _unpacked(recognised, bounds) as model:
+        found = _check(recognised, model, bounds, allowed)
+        label_names = _labels(recognised, model, options, labels, bounds)
     sha256, size = content_digest(source, bounds)
     return ScanReport(
         source=recognised,
         options=options,
-        labels=found,
+        labels=label_names,
         sha256=sha256,
-        digest=_identity(sha256, options, found),
+        digest=_identity(sha256, options, label_names),
         bytes=size,
-        keras_version=keras_version,
+        keras_version=found.keras_version if found else None,
+        loader=found.loader if found else Loader.REPACKAGE,
+        allowed_layers=allowed,
         bounds=bounds,
         seconds=time.monotonic() - started,
     )
@@ -123,26 +140,90 @@ def require_unchanged(report: ScanReport) -> None:
         )
 
 
-def _check(source: Source, bounds: ScanBounds) -> str | None:
-    """Refuses what may not be loaded; returns the Keras version that wrote it, where that is known."""
-    name = source.path.name
-    if source.format is SourceFormat.KERAS:
-        config = _required(source, formats.KERAS_CONFIG, bounds.config_bytes)
-        return keras_scan.check(config, _inside(source, "metadata.json", bounds), name=name).keras_version
-    if source.packaging is Packaging.DIRECTORY:
-        directory_files(source.path, bounds)
-    saved_model_scan.check(_required(source, formats.SAVED_MODEL, bounds.graph_bytes), name=name)
-    return None
+@contextmanager
+def _unpacked(source: Source, bounds: ScanBounds) -> Iterator[Path]:
+    """The Keras file itself, taken out of its archive where it is in one; a SavedModel is read where it is."""
+    if source.format is SourceFormat.SAVED_MODEL or not source.packed:
+        yield source.path
+        return
+    with tempfile.TemporaryDirectory(prefix="slipway-scan-") as directory:
+        model = Path(directory) / PurePosixPath(source.root).name
+        if not archive.extract_member(source.path, source.root, model, bounds):
+            raise _vanished(source, source.root)
+        yield model
 
 
-def _labels(source: Source, options: ExportOptions, beside: Path | None, bounds: ScanBounds) -> Labels | None:
-    if source.format is SourceFormat.KERAS:
-        return resolve_labels(options, beside, lambda name: _inside(source, name, bounds), bounds)
+def _check(source: Source, model: Path, bounds: ScanBounds, allowed: frozenset[str]) -> KerasModel | None:
+    """Refuses what may not be loaded; of a Keras model, says what wrote it."""
+    name = source.path.name + (f"!{source.root}" if source.packed and source.root else "")
+    if source.format is SourceFormat.SAVED_MODEL:
+        if source.packaging is Packaging.DIRECTORY:
+            directory_files(source.path, bounds)
+        saved_model_scan.check(_graph(source, bounds), name=source.path.name)
+        return None
+    # A file out of an archive is what its own content says, as any other.
+    kind = formats.recognise_inside(model, bounds) if source.packed else source.format
+    return (
+        _check_hdf5(model, name, bounds, allowed)
+        if kind is SourceFormat.HDF5
+        else _check_keras(model, name, bounds, allowed)
+    )
+
+
+def _check_hdf5(model: Path, name: str, bounds: ScanBounds, allowed: frozenset[str]) -> KerasModel:
+    found = hdf5_scan.check(model, name=name, bounds=bounds)
+    config = found.attributes.get("model_config")
+    if config is None:
+        what = "holds weights without a model" if found.top else "is an HDF5 file without a Keras model"
+        raise Unsupported(
+            f"'{name}' {what}, which is not converted.",
+            hint="Save the whole model where it was made: model.save('NAME.keras').",
+            stage=Stage.SCAN,
+            code="weights_only",
+        )
+    return keras_scan.check_hdf5(config, found.attributes.get("keras_version"), name=name, allowed=allowed)
+
+
+def _check_keras(model: Path, name: str, bounds: ScanBounds, allowed: frozenset[str]) -> KerasModel:
+    members = [member.name for member in archive.list_members(model, bounds)]
+    config = archive.read_member(model, formats.KERAS_CONFIG, at_most=bounds.config_bytes, bounds=bounds)
+    metadata = archive.read_member(model, formats.KERAS_METADATA, at_most=bounds.config_bytes, bounds=bounds)
+    if config is None:
+        raise NotAModel(f"'{name}' has no {formats.KERAS_CONFIG}.", hint="Upload it again.", stage=Stage.SCAN)
+    found = keras_scan.check_keras_file(config, metadata, name=name, allowed=allowed)
+    weights = [member for member in members if member.endswith((".h5", ".hdf5"))]
+    if not weights:
+        raise NotAModel(
+            f"'{name}' has no {formats.KERAS_WEIGHTS}, so no weights.",
+            hint="Save it again with model.save('NAME.keras'), and upload the file whole.",
+            stage=Stage.SCAN,
+            code="no_weights",
+        )
+    for member in weights:
+        _check_weights(model, member, f"{name}!{member}", bounds)
+    return found
+
+
+def _check_weights(model: Path, member: str, name: str, bounds: ScanBounds) -> None:
+    if (part := zip_archive.stored_at(model, member)) is not None:
+        hdf5_scan.check(model, name=name, bounds=bounds, part=part)
+        return
+    with tempfile.TemporaryDirectory(prefix="slipway-scan-") as directory:
+        weights = Path(directory) / formats.KERAS_WEIGHTS
+        archive.extract_member(model, member, weights, bounds)
+        hdf5_scan.check(weights, name=name, bounds=bounds)
+
+
+def _labels(
+    source: Source, model: Path, options: ExportOptions, beside: Path | None, bounds: ScanBounds
+) -> Labels | None:
+    if source.format is not SourceFormat.SAVED_MODEL:
+        return resolve_labels(options, beside, lambda name: _inside(source, model, name, bounds), bounds)
     given = [name for name in ("labels", "image", "logits") if getattr(options, name) is not None]
     if given or beside is not None:
         raise BadOptions(
             f"'{source.path.name}' is a SavedModel, which is served with its own signatures; "
-            f"{given[0] if given else beside} can do nothing for it.",
+            f"{given[0] if given or beside is None else beside.name} can do nothing for it.",
             hint="Leave it out, or upload the Keras model instead, which gets a classify_image signature.",
             stage=Stage.SCAN,
             code="option_without_effect",
@@ -150,27 +231,33 @@ def _labels(source: Source, options: ExportOptions, beside: Path | None, bounds:
     return None
 
 
-def _required(source: Source, name: str, at_most: int) -> bytes:
-    content = _read(source, name, at_most)
-    if content is None:  # recognised by this very file, so it went away since
-        raise NotAModel(f"'{source.path.name}' has no {name}.", hint="Upload it again.", stage=Stage.SCAN)
-    return content
+def _inside(source: Source, model: Path, name: str, bounds: ScanBounds) -> bytes | None:
+    """A file that came with a Keras model: beside it in its archive, else in the .keras file itself."""
+    at_most = bounds.labels_bytes
+    if source.packed:
+        folder = source.root.rpartition("/")[0]
+        beside = f"{folder}/{name}" if folder else name
+        if beside in source.members:
+            return archive.read_member(source.path, beside, at_most=at_most, bounds=bounds)
+    return archive.read_member(model, name, at_most=at_most, bounds=bounds) if zipfile.is_zipfile(model) else None
 
 
-def _inside(source: Source, name: str, bounds: ScanBounds) -> bytes | None:
-    return _read(source, name, bounds.labels_bytes)
+def _graph(source: Source, bounds: ScanBounds) -> bytes:
+    if source.packed:
+        name = source.root + formats.SAVED_MODEL
+        content = archive.read_member(source.path, name, at_most=bounds.graph_bytes, bounds=bounds)
+        if content is None:
+            raise _vanished(source, name)
+        return content
+    file = source.path / formats.SAVED_MODEL
+    if file.stat().st_size > bounds.graph_bytes:
+        raise archive.too_large(f"{source.path.name}/{file.name}", bounds.graph_bytes)
+    return file.read_bytes()
 
 
-def _read(source: Source, name: str, at_most: int) -> bytes | None:
-    """A file of the model by its name in it, or None where there is none."""
-    if source.packaging is Packaging.DIRECTORY:
-        file = source.path / name
-        if not file.is_file():
-            return None
-        if file.stat().st_size > at_most:
-            raise archive.too_large(f"{source.path.name}/{name}", at_most)
-        return file.read_bytes()
-    return archive.read_member(source.path, source.root + name, at_most=at_most)
+def _vanished(source: Source, name: str) -> NotAModel:
+    """It was recognised by this very file, so it went away since."""
+    return NotAModel(f"'{source.path.name}' has no {name}.", hint="Upload it again.", stage=Stage.SCAN)
 
 
 def _identity(sha256: str, options: ExportOptions, found: Labels | None) -> str:

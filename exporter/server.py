@@ -1,17 +1,18 @@
 """The converting process: imports TensorFlow once, then forks for each job. Started and owned by ``exporter.worker``.
 
-Per job: fork → own session, tied to this process's life → standard streams to the job's log → limits → convert →
-outcome in the job's directory → exit. This process waits, with a wall clock, and says how the fork ended. It has
-one thread and never runs an operation of TensorFlow, so that its forks start from a clean state. It ends when its
+Per job: fork → own session, tied to this process's life → standard streams to the job's log → limits and confinement →
+convert → outcome in the job's directory → exit. This process waits, with a wall clock, and says how the fork ended. It
+has one thread and never runs an operation of TensorFlow, so that its forks start from a clean state. It ends when its
 standard input does.
 """
 
 import argparse
+import contextlib
 import fcntl
 import gc
+import importlib
 import os
 import select
-import shutil
 import signal
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from pathlib import Path
 from exporter import sandbox
 from exporter.errors import ConversionFailed, ExportError, OutOfMemory, Stage
 from exporter.job import LOG, OUTCOME, SCRATCH, Broken, Ended, Entered, Failed, Job, Ready
+from exporter.manifest import Sandbox
+from exporter.workspace import remove
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 
@@ -97,7 +100,7 @@ def _serve(job: Job, messages: int, wakeup: int) -> None:
     _kill_group(child)  # what it may have started; the child itself is still unreaped, so its number is still its own
     _, status, usage = os.wait4(child, 0)
     if caller_gone:
-        shutil.rmtree(job.directory, ignore_errors=True)
+        remove(Path(job.directory))
         sys.exit(0)
     unit = 1 if sys.platform == "darwin" else 1024
     exit_code = os.waitstatus_to_exitcode(status)
@@ -124,11 +127,19 @@ def _become_conversion(job: Job, messages: int, server: int) -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _confine_to(Path(job.directory))
-        sandbox.confine(job.limits)
-        _convert(job, messages)
+        _import_trusted(job)
+        confined = sandbox.confine(job.limits, [Path(job.source)], Path(job.directory))
+        _convert(job, confined, messages)
         status = 0
     finally:
         os._exit(status)
+
+
+def _import_trusted(job: Job) -> None:
+    """Imports the settings' own layers while files beside this package can still be read; loading finds them imported."""
+    for name in job.allowed_layers:
+        with contextlib.suppress(Exception):  # loading tries again, and says why it fails
+            importlib.import_module(name.rpartition(".")[0])
 
 
 def _confine_to(directory: Path) -> None:
@@ -143,7 +154,7 @@ def _confine_to(directory: Path) -> None:
     os.dup2(log, _STDERR)
 
 
-def _convert(job: Job, messages: int) -> None:
+def _convert(job: Job, confined: Sandbox, messages: int) -> None:
     from exporter.convert import run  # noqa: PLC0415  (already imported by the server)
 
     stage = Stage.LOAD
@@ -154,16 +165,21 @@ def _convert(job: Job, messages: int) -> None:
         _say(messages, Entered(stage=entering))
 
     try:
-        outcome = run.convert(job, entered).model_dump_json()
+        outcome = run.convert(job, entered).model_copy(update={"sandbox": confined}).model_dump_json()
     except ExportError as error:
-        traceback.print_exc()
+        _log_traceback()
         outcome = Failed.of(error).model_dump_json()
     except Exception as error:  # noqa: BLE001  (whatever a stranger's model makes Keras raise is said to the caller)
-        traceback.print_exc()
+        _log_traceback()
         failure = _out_of_memory(stage) if run.is_out_of_memory(error) else _unexpected(error, stage, job)
         outcome = Failed.of(failure).model_dump_json()
-    sys.stderr.flush()
     (Path(job.directory) / OUTCOME).write_text(outcome, encoding="utf-8")
+
+
+def _log_traceback() -> None:
+    with contextlib.suppress(OSError):  # the log is as large as a file may be, and the outcome says the rest
+        traceback.print_exc()
+        sys.stderr.flush()
 
 
 def _out_of_memory(stage: Stage) -> OutOfMemory:

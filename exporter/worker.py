@@ -177,6 +177,14 @@ def environment() -> dict[str, str]:
         "KERAS_HOME": os.devnull,  # else ~/.keras/keras.json would have a say in what a model computes
         "CUDA_VISIBLE_DEVICES": "",
         "TF_CPP_MIN_LOG_LEVEL": "2",
+        # TensorFlow's own kernels on both sides of the comparison. oneDNN's compile themselves on first use, and its
+        # allocator keeps whatever it once had.
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        # Large blocks go back when freed, instead of staying with the arena of whichever thread had them; smaller
+        # thresholds fault every activation in anew.
+        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_MMAP_THRESHOLD_": "8388608",
+        "MALLOC_TRIM_THRESHOLD_": "16777216",
         "OPENBLAS_NUM_THREADS": "1",  # else NumPy starts threads on import, which no fork would have
     }
 

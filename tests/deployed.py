@@ -33,6 +33,7 @@ from exporter import (
     SourceFormat,
     VerifiedServable,
 )
+from exporter.keras_scan import Loader
 from exporter.manifest import ExporterInfo, FileDigest, Golden, Parity, Signature, SourceInfo, TensorSpec
 from tests.fake_cluster import FakeCluster, FakeKubernetes, FakeServer, Pace
 from tests.fakes import FakeDocuments, FakeQueue, FakeServables, FakeUploads, Killed, World, digest
@@ -76,7 +77,7 @@ class FakeExporter:
             source=Source(source, SourceFormat.KERAS, Packaging.FILE), options=options,
             labels=Labels(names, labels.name) if names and labels else None, sha256=digest(content),
             digest=digest(content, options.model_dump_json().encode(), repr(names).encode()), bytes=len(content),
-            keras_version="3.15.1", bounds=ScanBounds(), seconds=0.1,
+            keras_version="3.15.1", loader=Loader.KERAS_3, allowed_layers=frozenset(), bounds=ScanBounds(), seconds=0.1,
         )  # fmt: skip
 
     def export(self, report: ScanReport, destination: Path) -> VerifiedServable:

@@ -177,6 +177,32 @@ def cluster(
         show.cluster(show.console(), answer)
 
 
+@app.command()
+def export(
+    *,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A model file, or the folder of a SavedModel.")],
+    destination: Annotated[Path, typer.Argument(metavar="DIR", help="The servable; may not exist yet.")],
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="One class name a line; else NAME.labels.txt beside PATH.")
+    ] = None,
+    options: Annotated[Path | None, typer.Option(metavar="FILE", help="Options; else NAME.yaml beside PATH.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a verified servable of a model, on this machine alone."""
+    from deployer.cli import show, show_export  # noqa: PLC0415
+    from deployer.cli.export import export as make  # noqa: PLC0415
+    from deployer.cli.export import find_sidecars  # noqa: PLC0415
+
+    sidecars = find_sidecars(path, options=options, labels=labels)
+    if as_json:
+        _print_json(make(path, destination, sidecars, lambda stage: None))
+        return
+    console = show.console()
+    with show_export.live(console) as entered:
+        report = make(path, destination, sidecars, entered)
+    show_export.made(console, report)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits with the status that docs/reference/cli.md gives."""
     given = list(sys.argv[1:] if arguments is None else arguments)

@@ -67,7 +67,7 @@ def _versions(found: Sequence[Document]) -> Table:
         labels = str(version["labels"]) if version.get("labels") else "-"
         table.add_row(
             f"v{version['version']}", _state(version["state"]), _time(version.get("created")), escape(source),
-            _size(version.get("bytes") or 0), labels, escape(version.get("reason") or ""),
+            size(version.get("bytes") or 0), labels, escape(version.get("reason") or ""),
         )  # fmt: skip
     return table
 
@@ -217,7 +217,8 @@ def _time(iso: str | None) -> str:
     return iso.replace("T", " ")[:19] if iso else "-"
 
 
-def _size(count: float) -> str:
+def size(count: float) -> str:
+    """A number of bytes in the unit that suits it."""
     for unit in ("B", "KiB", "MiB"):
         if count < 1024:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""``classify_image``: from the bytes of a JPEG or PNG to the names of its classes, all in the graph."""
+"""``classify_image``: from the bytes of an image file to the names of its classes, all in the graph."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from exporter.convert import inference
+from exporter.convert import decoding, inference
 from exporter.convert.interface import Interface
 from exporter.convert.served import Arrays
 from exporter.errors import BadOptions, Stage
@@ -35,11 +35,13 @@ class Classifier:
     labels: tuple[str, ...]
     top: int
 
-    def pixels(self, image_bytes: Any) -> Any:
-        """A scalar string to a float32 [height, width, channels], scaled as the model wants it."""
+    def pixels(self, image_bytes: Any, index: Any) -> Any:
+        """A scalar string to a float32 [height, width, channels], scaled as the model wants it.
+
+        ``index`` is its place in the batch, which an error tells.
+        """
         plan = self.image
-        decoded = tf.io.decode_image(image_bytes, channels=plan.channels, expand_animations=False)
-        decoded.set_shape([None, None, plan.channels])
+        decoded = decoding.decode(image_bytes, index, plan.channels)
         resized = tf.image.resize(decoded, (plan.height, plan.width))
         match plan.scaling:
             case Scaling.UNIT:
@@ -111,7 +113,8 @@ def trace(serve: Any, how: Classifier, table: tf.lookup.StaticHashTable) -> Any:
     pixels = tf.TensorSpec((plan.height, plan.width, plan.channels), tf.float32)
 
     def classify_image(image_bytes: Any) -> dict[str, Any]:
-        batch = tf.map_fn(how.pixels, image_bytes, fn_output_signature=pixels)
+        images = (image_bytes, tf.range(tf.size(image_bytes)))
+        batch = tf.map_fn(lambda image: how.pixels(*image), images, fn_output_signature=pixels)
         output = next(iter(serve(tf.cast(batch, how.dtype)).values()))
         scores, indices = tf.math.top_k(how.probabilities(output), how.returned)
         return {LABELS: table.lookup(tf.cast(indices, tf.int64)), SCORES: scores}
@@ -130,10 +133,16 @@ def sample_images(how: Classifier, count: int) -> Arrays:
     return {IMAGE_BYTES: np.array(images, dtype=object)}
 
 
-def expected(how: Classifier, face: Interface, inputs: Arrays) -> tuple[Arrays, bool]:
-    """What ``classify_image`` should answer, by the model itself, and whether the order of classes is clear."""
-    batch = np.stack([how.pixels(tf.constant(content)).numpy() for content in inputs[IMAGE_BYTES]])
-    output = next(iter(face.call(tf.cast(batch, how.dtype)).values()))
+def batch(how: Classifier, inputs: Arrays) -> np.ndarray[Any, Any]:
+    """What ``classify_image`` should hand the model for these images: numbers [N, height, width, channels]."""
+    contents = enumerate(inputs[IMAGE_BYTES])
+    pixels = tf.stack([how.pixels(tf.constant(content), tf.constant(index)) for index, content in contents])
+    numbers: np.ndarray[Any, Any] = tf.cast(pixels, how.dtype).numpy()
+    return numbers
+
+
+def expected(how: Classifier, output: np.ndarray[Any, Any]) -> tuple[Arrays, bool]:
+    """What ``classify_image`` should answer where the model answers ``output``, and whether the order is clear."""
     probabilities = how.probabilities(output).numpy()
     order = np.argsort(-probabilities, axis=1, kind="stable")
     ranked = np.take_along_axis(probabilities, order, axis=1)

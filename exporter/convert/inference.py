@@ -17,7 +17,14 @@ _ARCHITECTURES: tuple[tuple[str, Scaling], ...] = (
     (r"densenet", Scaling.TORCH),
     (r"efficientnet|mobilenetv3|convnext|regnet", Scaling.NONE),
 )
+# By name, as a model of Keras 2 has layers of tf_keras, which are of other classes under the same names.
+_SCALING_LAYERS = frozenset({"Rescaling", "Normalization"})
 _ARITHMETIC = frozenset({"Add", "Subtract", "Multiply", "Divide", "TrueDivide"})
+_ARITHMETIC_OF_2 = frozenset(
+    {"math.add", "math.subtract", "math.multiply", "math.divide", "math.truediv"}
+    | {f"__operators__.{name}" for name in ("add", "sub", "mul", "truediv")}
+)
+_PROBABILITIES = frozenset({"softmax", "sigmoid"})
 
 
 def scaling(model: keras.Model) -> Scaling:
@@ -34,46 +41,58 @@ def scaling(model: keras.Model) -> Scaling:
 def scales_itself(model: keras.Model) -> bool:
     """Whether something scales the input before the first layer that has learned weights."""
     for operation in _operations(model):
-        if isinstance(operation, keras.layers.Rescaling | keras.layers.Normalization):
+        kind = type(operation).__name__
+        if kind in _SCALING_LAYERS or _is_arithmetic(operation, kind):
             return True
-        if not isinstance(operation, keras.layers.Layer):
-            if type(operation).__name__ in _ARITHMETIC:
-                return True
-        elif operation.weights:
+        if getattr(operation, "weights", ()):
             return False
     return False
 
 
 def logits(model: keras.Model, output: np.ndarray[Any, Any]) -> bool:
     """Whether the output needs softmax (one unit: sigmoid): by the last activation, else by ``output`` [N, classes]."""
-    match _last_operation(model):
-        case keras.layers.Softmax():
+    operation = _last_operation(model)
+    kind = type(operation).__name__
+    if kind == "Softmax":
+        return False
+    if kind in ("Dense", "Activation"):
+        activation = getattr(operation.activation, "__name__", "")
+        if activation == "linear":
+            return True
+        if activation in _PROBABILITIES:
             return False
-        case keras.layers.Dense(activation=activation) | keras.layers.Activation(activation=activation):
-            if activation is keras.activations.linear:
-                return True
-            if activation in (keras.activations.softmax, keras.activations.sigmoid):
-                return False
     values = output.astype(np.float64)
     within = bool(np.all((values >= 0.0) & (values <= 1.0)))
     return not within if values.shape[1] == 1 else not (within and np.allclose(values.sum(axis=1), 1.0, atol=1e-2))
 
 
-def _operations(model: keras.Model) -> Iterator[Any]:
-    for operation in model.layers if isinstance(model, keras.Sequential) else model.operations:
-        if isinstance(operation, keras.Model):
+def _is_arithmetic(operation: Any, kind: str) -> bool:
+    """Whether this is a sum, product or the like with a number; a layer that joins two tensors comes after weights."""
+    if isinstance(operation, keras.layers.Layer):
+        return False
+    return kind in _ARITHMETIC if kind != "TFOpLambda" else operation.get_config()["function"] in _ARITHMETIC_OF_2
+
+
+def _operations(model: Any) -> Iterator[Any]:
+    is_sequence = isinstance(model, keras.Sequential) or not isinstance(model, keras.Model)
+    for operation in model.layers if is_sequence else model.operations:
+        if _is_model(operation):
             yield from _operations(operation)
         else:
             yield operation
 
 
-def _model_names(model: keras.Model) -> Iterator[str]:
+def _model_names(model: Any) -> Iterator[str]:
     yield model.name
     for layer in model.layers:
-        if isinstance(layer, keras.Model):
+        if _is_model(layer):
             yield from _model_names(layer)
 
 
-def _last_operation(model: keras.Model) -> Any:
-    operation = model.outputs[0]._keras_history.operation
-    return _last_operation(operation) if isinstance(operation, keras.Model) else operation
+def _last_operation(model: Any) -> Any:
+    operation = model.outputs[0]._keras_history[0]
+    return _last_operation(operation) if _is_model(operation) else operation
+
+
+def _is_model(operation: Any) -> bool:
+    return hasattr(operation, "layers") and hasattr(operation, "outputs")

@@ -1,7 +1,11 @@
-"""A Keras model's inputs and outputs as a flat, named signature."""
+"""A Keras model's inputs and outputs as a flat, named signature of dense tensors, the only ones TensorFlow Serving takes.
+
+A ragged tensor is a dense one, padded, and beside it ``NAME_row_lengths``: how much of each row is meant. So both have
+the batch in front, as requests in rows and the server's batching want it. A sparse tensor is its dense equal.
+"""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +15,7 @@ import tensorflow as tf
 from exporter.errors import Stage, Unsupported
 from exporter.manifest import TensorSpec
 
+_ROW_LENGTHS = "_row_lengths"
 _NO_KEY = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -34,7 +39,7 @@ def interface(model: keras.Model) -> Interface:
     Characters that a signature cannot have become underscores, and a name that comes twice gets a number.
 
     Raises:
-        Unsupported: the model was never built, or takes sparse or ragged tensors.
+        Unsupported: the model was never built, or its ragged tensors have no dense form.
     """
     if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
         raise Unsupported(
@@ -43,31 +48,68 @@ def interface(model: keras.Model) -> Interface:
             stage=Stage.TRACE,
             code="not_built",
         )
-    for tensor in model.inputs:
-        if tensor.sparse or tensor.ragged:
-            raise Unsupported(
-                f"The input '{tensor.name}' is sparse or ragged, which has no form in a REST request.",
-                hint="Give the model a dense input, padded where lengths differ.",
-                stage=Stage.TRACE,
-                code="composite_tensor",
-            )
     structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-    names = _names(structure, [tensor.name for tensor in model.inputs])
+    names = names_of(structure, [tensor.name for tensor in model.inputs])
     output_names = [tensor._keras_history.operation.name for tensor in model.outputs]
 
+    slots = [_Slot(name, tensor) for name, tensor in zip(names, model.inputs, strict=True)]
+
     def call(*tensors: Any) -> dict[str, Any]:
-        outputs = model(keras.tree.pack_sequence_as(structure, list(tensors)), training=False)
-        return dict(zip(_names(outputs, output_names), keras.tree.flatten(outputs), strict=True))
+        given = iter(tensors)
+        outputs = model(keras.tree.pack_sequence_as(structure, [slot.taken(given) for slot in slots]), training=False)
+        flat = zip(names_of(outputs, output_names), keras.tree.flatten(outputs), strict=True)
+        return {key: dense for name, output in flat for key, dense in _dense(name, output).items()}
 
-    inputs = {
-        name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name)
-        for name, tensor in zip(names, model.inputs, strict=True)
-    }
-    return Interface(inputs, call)
+    return Interface({name: spec for slot in slots for name, spec in slot.specs().items()}, call)
 
 
-def _names(structure: Any, otherwise: Sequence[str]) -> list[str]:
-    """A name for each leaf: the keys of a flat dict in the order that Keras flattens it, else those given."""
+class _Slot:
+    """One input of the model, which one or two dense tensors stand for."""
+
+    def __init__(self, name: str, tensor: keras.KerasTensor) -> None:
+        self._name, self._tensor = name, tensor
+        if tensor.ragged and len(tensor.shape) < 2:
+            raise _no_dense_form(name)
+
+    def specs(self) -> dict[str, tf.TensorSpec]:
+        """The dense tensors, in the order in which ``taken`` takes them."""
+        values = {self._name: tf.TensorSpec(self._tensor.shape, self._tensor.dtype, name=self._name)}
+        if not self._tensor.ragged:
+            return values
+        lengths = self._name + _ROW_LENGTHS
+        return values | {lengths: tf.TensorSpec(self._tensor.shape[:1], tf.int64, name=lengths)}
+
+    def taken(self, given: Iterator[Any]) -> Any:
+        """What the model takes, from as many of the given tensors as there are specs."""
+        values = next(given)
+        if self._tensor.ragged:
+            return tf.RaggedTensor.from_tensor(values, lengths=next(given))
+        return tf.sparse.from_dense(values) if self._tensor.sparse else values
+
+
+def _dense(name: str, output: Any) -> dict[str, Any]:
+    match output:
+        case tf.RaggedTensor(ragged_rank=1):
+            return {name: output.to_tensor(), name + _ROW_LENGTHS: output.row_lengths()}
+        case tf.RaggedTensor():
+            raise _no_dense_form(name)
+        case tf.SparseTensor():
+            return {name: tf.sparse.to_dense(output)}
+        case _:
+            return {name: output}
+
+
+def _no_dense_form(name: str) -> Unsupported:
+    return Unsupported(
+        f"'{name}' is ragged in more than its second dimension, which has no form in a request.",
+        hint="Give the model dense tensors, padded where lengths differ.",
+        stage=Stage.TRACE,
+        code="composite_tensor",
+    )
+
+
+def names_of(structure: Any, otherwise: Sequence[str]) -> list[str]:
+    """A name for each leaf of ``structure``: the keys of a flat dict in the order that Keras flattens it, else those given."""
     if isinstance(structure, dict) and len(structure) == len(otherwise):
         return _unique([str(key) for key in sorted(structure)])
     return _unique(otherwise)

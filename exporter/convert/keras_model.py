@@ -1,24 +1,25 @@
-"""A Keras 3 file to a lean servable: load, trace, write, and compare with the model itself."""
+"""A Keras file to a lean servable: load, trace, write, and compare with the model itself."""
 
 import gc
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from exporter.convert import image, lean, parity
+from exporter.convert import image, lean, loading, parity, warmup
 from exporter.convert.golden import golden
 from exporter.convert.image import Classifier
 from exporter.convert.inference import scales_itself
-from exporter.convert.interface import Interface, interface
+from exporter.convert.interface import Interface
 from exporter.convert.lean import SERVING_DEFAULT
 from exporter.convert.made import Enter, Made
 from exporter.convert.parity import Tolerance
 from exporter.convert.served import Arrays, Served
-from exporter.errors import ConversionFailed, ParityFailed, Stage, Unsupported
+from exporter.errors import ConversionFailed, ParityFailed, Stage
 from exporter.job import Job
 from exporter.manifest import Golden
 
@@ -46,7 +47,7 @@ class _Written:
 
 
 def convert(job: Job, target: Path, enter: Enter) -> Made:
-    """Makes the servable of a ``.keras`` file.
+    """Makes the servable of a ``.keras`` or HDF5 file.
 
     Raises:
         ExportError: it does not load, does not fit its labels, or the servable answers otherwise than the model.
@@ -60,104 +61,72 @@ def convert(job: Job, target: Path, enter: Enter) -> Made:
 def _write(job: Job, target: Path, enter: Enter) -> _Written:
     """The model lives in here only, so that it is gone when the servable is read back."""
     enter(Stage.LOAD)
-    model = _load(job)
+    model, face = loading.load(job)
     enter(Stage.TRACE)
-    face = interface(model)
-    exchanges, sizes = _source_answers(model, face)
+    highest = 255.0 if scales_itself(model) else 1.0
+    sizes = parity.batch_sizes(face.specs().values())
+    exchanges = [_answered(face, parity.inputs_for(face.specs(), sizes[0], highest=highest))]
     serve = tf.function(
         face.call, input_signature=list(face.inputs.values()), autograph=False, jit_compile=False
     ).get_concrete_function()
     functions: dict[str, Any] = {SERVING_DEFAULT: serve}
-    foreign = lean.captures_foreign_resources(model, [serve], [])
     how, tables = None, []
     if job.labels is not None:
         how = image.classifier(model, face, job.labels, job.options, exchanges[0].outputs)
-        if foreign:
-            raise Unsupported(
-                "The model looks words up in tables, so it gets no classify_image signature.",
-                hint="Leave the labels out; it is served with its own inputs and outputs.",
-                stage=Stage.TRACE,
-            )
         table = image.label_table(job.labels, Path(job.directory))
         functions[image.SIGNATURE] = image.trace(serve, how, table)
         tables.append(table)
-        exchanges += _classified(how, face)
+    exchanges += _further_answers(face, how, sizes, highest)
     enter(Stage.WRITE)
-    if foreign:
-        lean.write_with_tables(model, face, target)
-    else:
-        lean.write(model, functions, tables, target)
+    lean.write(model, functions, tables, target)
     dtypes = {layer.compute_dtype for layer in model.layers} | {spec.dtype.name for spec in face.inputs.values()}
     outputs = {tf.as_dtype(array.dtype).name for exchange in exchanges for array in exchange.outputs.values()}
     return _Written(exchanges, parity.tolerance_of(dtypes | outputs), sizes, how)
 
 
-def _load(job: Job) -> keras.Model:
+def _answered(face: Interface, inputs: Arrays) -> _Exchange:
+    """What the model itself, called without any graph, answers."""
     try:
-        model = keras.saving.load_model(job.source, compile=False, safe_mode=True)
-    except (TypeError, ValueError, KeyError, AttributeError, ImportError, OSError, RuntimeError) as error:
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+        outputs = face.call(*(tf.constant(inputs[name], face.inputs[name].dtype) for name in face.inputs))
+    except (tf.errors.InvalidArgumentError, ValueError) as error:
         raise ConversionFailed(
-            f"Keras {keras.__version__} cannot load the model: {text.replace(job.source, 'the file')}",
-            hint="Check that it loads where it was made, and save it again with the newest Keras 3.",
-            stage=Stage.LOAD,
-            code="does_not_load",
+            f"The model cannot answer for inputs of its own shapes: {str(error).splitlines()[0][:500]}",
+            hint="Fix the dimensions of its Input layers that its layers do not leave open.",
+            stage=Stage.TRACE,
+            code="does_not_answer",
         ) from error
-    if not isinstance(model, keras.Model):
-        raise Unsupported(
-            f"The file holds a {type(model).__name__}, not a model.",
-            hint="Save the whole model with model.save('NAME.keras').",
-            stage=Stage.LOAD,
-        )
-    return model
+    return _Exchange(SERVING_DEFAULT, inputs, {name: np.asarray(value) for name, value in outputs.items()})
 
 
-def _source_answers(model: keras.Model, face: Interface) -> tuple[list[_Exchange], list[int]]:
-    specs = face.specs()
-    sizes = parity.batch_sizes(specs.values())
-    highest = 255.0 if scales_itself(model) else 1.0
-    exchanges = []
-    for size in sizes:
-        inputs = parity.inputs_for(specs, size, highest=highest)
-        try:
-            outputs = face.call(*(tf.constant(inputs[name], face.inputs[name].dtype) for name in face.inputs))
-        except (tf.errors.InvalidArgumentError, ValueError) as error:
-            raise ConversionFailed(
-                f"The model cannot answer for inputs of its own shapes: {str(error).splitlines()[0][:500]}",
-                hint="Fix the dimensions of its Input layers that its layers do not leave open.",
-                stage=Stage.TRACE,
-                code="does_not_answer",
-            ) from error
-        exchanges.append(
-            _Exchange(SERVING_DEFAULT, inputs, {name: np.asarray(value) for name, value in outputs.items()})
-        )
-    return exchanges, sizes
-
-
-def _classified(how: Classifier, face: Interface) -> list[_Exchange]:
-    exchanges = []
+def _further_answers(face: Interface, how: Classifier | None, sizes: list[int], highest: float) -> list[_Exchange]:
+    """The exchanges after the first; a classifier's later ones ask both signatures about the same images."""
+    if how is None:
+        return [_answered(face, parity.inputs_for(face.specs(), size, highest=highest)) for size in sizes[1:]]
+    exchanges: list[_Exchange] = []
     for size in parity.BATCH_SIZES:
-        inputs = image.sample_images(how, size)
-        outputs, clear = image.expected(how, face, inputs)
-        exchanges.append(
-            _Exchange(image.SIGNATURE, inputs, outputs, frozenset() if clear else frozenset({image.LABELS}))
-        )
+        images = image.sample_images(how, size)
+        numbers = _answered(face, {next(iter(face.inputs)): image.batch(how, images)})
+        outputs, clear = image.expected(how, next(iter(numbers.outputs.values())))
+        unsure = frozenset() if clear else frozenset({image.LABELS})
+        exchanges += [numbers] if size in sizes[1:] else []
+        exchanges.append(_Exchange(image.SIGNATURE, images, outputs, unsure))
     return exchanges
 
 
 def _verify(written: _Written, target: Path) -> Made:
-    differences = []
-    with Served(target) as served:
-        for exchange in written.exchanges:
-            try:
-                answered = served.run(exchange.signature, exchange.inputs)
-            except (tf.errors.OpError, ValueError, KeyError) as error:
-                raise ParityFailed(
-                    f"The servable does not answer '{exchange.signature}': {str(error).splitlines()[0][:500]}",
-                    hint="It predicts where it was loaded, but not as TensorFlow Serving would run it: report this.",
-                    stage=Stage.VERIFY,
-                ) from error
-            differences.append(_difference(exchange, answered, written.tolerance))
+    parity.require_numbers(each.outputs for each in written.exchanges if each.signature == SERVING_DEFAULT)
+    signatures_asked = list(dict.fromkeys(exchange.signature for exchange in written.exchanges))
+    with Served(target) as served, ThreadPoolExecutor(len(signatures_asked)) as aside:
+
+        def differences_of(signature: str) -> list[tuple[float, float]]:
+            exchanges = [exchange for exchange in written.exchanges if exchange.signature == signature]
+            return [
+                _difference(exchange, _served_answer(served, exchange), written.tolerance) for exchange in exchanges
+            ]
+
+        differences = list(chain.from_iterable(aside.map(differences_of, signatures_asked)))
+        warmup.write(target, {each.signature: each.inputs for each in reversed(written.exchanges)})  # the smallest ones
+        warmup.replay(served, target)
         signatures = served.signatures
     return Made(
         signatures=signatures,
@@ -165,6 +134,17 @@ def _verify(written: _Written, target: Path) -> Made:
         golden=_golden(written.exchanges),
         parity=parity.summary(differences, written.sizes, written.tolerance),
     )
+
+
+def _served_answer(served: Served, exchange: _Exchange) -> Arrays:
+    try:
+        return served.run(exchange.signature, exchange.inputs)
+    except (tf.errors.OpError, ValueError, KeyError) as error:
+        raise ParityFailed(
+            f"The servable does not answer '{exchange.signature}': {str(error).splitlines()[0][:500]}",
+            hint="It predicts where it was loaded, but not as TensorFlow Serving would run it: report this.",
+            stage=Stage.VERIFY,
+        ) from error
 
 
 def _difference(exchange: _Exchange, answered: Arrays, tolerance: Tolerance) -> tuple[float, float]:

@@ -9,38 +9,54 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import tensorflow as tf
 
-from exporter.convert.interface import Interface
+from exporter.errors import Stage, Unsupported
 
 SERVING_DEFAULT = "serving_default"
+_WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+"""Custom gradients are for training on; to trace them takes as long as to trace the model."""
+_save = tf.autograph.experimental.do_not_convert(tf.saved_model.save)
+"""What is saved is traced already; the wrappers that saving adds have no Python control flow to convert."""
 
 
-def captures_foreign_resources(model: keras.Model, functions: Sequence[Any], own: Sequence[Any]) -> bool:
-    """Whether the functions use a resource (a lookup table) that is no variable of the model and none of ``own``."""
-    known = {id(variable.value.handle) for variable in model.variables} | {id(resource) for resource in own}
-    return any(id(captured) not in known for captured in _captured_resources(functions))
+def write(model: Any, functions: Mapping[str, Any], tables: Sequence[Any], target: Path) -> None:
+    """Writes concrete ``functions`` by signature name, with what they capture: the model's variables and lookup tables.
 
+    ``tables`` are those that are not the model's.
 
-def write(model: keras.Model, functions: Mapping[str, Any], tables: Sequence[Any], target: Path) -> None:
-    """Writes concrete ``functions`` by signature name, with the variables that they capture and the tables they use."""
-    captured = {id(resource) for resource in _captured_resources(list(functions.values()))}
-    module = tf.Module()
-    module.weights = [variable.value for variable in model.variables if id(variable.value.handle) in captured]
-    module.tables = list(tables)
-    tf.saved_model.save(module, str(target), signatures=dict(functions))
-
-
-def write_with_tables(model: keras.Model, face: Interface, target: Path) -> None:
-    """Writes a model that owns lookup tables by Keras's own archive, which knows where its layers keep them.
-
-    Larger than ``write``: Keras stores each weight twice (keras-team/keras issue 23553).
+    Raises:
+        Unsupported: they capture something that no layer of the model keeps where it could be found.
     """
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(SERVING_DEFAULT, face.call, input_signature=list(face.inputs.values()))
-    archive.write_out(str(target), verbose=False)
+    captured = {id(resource) for resource in _captured_resources(list(functions.values()))}
+    variables = _variables(model)
+    known = variables | {id(table.resource_handle): table for table in tables}
+    own_tables = _tables(model) if captured - known.keys() else {}
+    if captured - known.keys() - own_tables.keys():
+        raise Unsupported(
+            "The model keeps state in a resource that none of its layers tracks, so it cannot be written.",
+            hint="Keep variables and lookup tables as attributes of the layers that use them.",
+            stage=Stage.WRITE,
+            code="untracked_resource",
+        )
+    module = tf.Module()
+    module.weights = [variable for handle, variable in variables.items() if handle in captured]
+    module.tables = [*tables, *(table for handle, table in own_tables.items() if handle in captured)]
+    _save(module, str(target), signatures=dict(functions), options=_WITHOUT_GRADIENTS)
+
+
+def _variables(model: Any) -> dict[int, tf.Variable]:
+    """The model's variables, seeds and other state included, by the identity of their resource."""
+    # Those of Keras 3 hold TensorFlow's; those of Keras 2 are TensorFlow's.
+    held = [each if isinstance(each, tf.Variable) else each.value for each in model.variables]
+    return {id(variable.handle): variable for variable in held}
+
+
+def _tables(model: Any) -> dict[int, Any]:
+    """The lookup tables that the model's layers keep (StringLookup, TextVectorization …), by that of theirs."""
+    kept = tf.train.TrackableView(model).descendants()
+    tables = [each for each in kept if isinstance(each, tf.saved_model.experimental.TrackableResource)]
+    return {id(table.resource_handle): table for table in tables}
 
 
 def _captured_resources(functions: Sequence[Any]) -> list[Any]:

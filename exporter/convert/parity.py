@@ -8,10 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from exporter.convert.served import Arrays
-from exporter.errors import ParityFailed, Stage
+from exporter.errors import ConversionFailed, ParityFailed, Stage
 from exporter.manifest import Parity, TensorSpec
 
-BATCH_SIZES = (1, 3)
+BATCH_SIZES = (1, 2)
+"""One that could be mistaken for a fixed size, and the smallest that could not."""
 _SIDE = 96
 """Height and width for images of any size: most convolutional networks need more than 32, few more than 75."""
 _LENGTH = 8
@@ -34,6 +35,8 @@ _BY_DTYPE = {
     "float32": Tolerance(1e-3, 1e-5),
     "float16": Tolerance(2e-2, 1e-3),
     "bfloat16": Tolerance(5e-2, 1e-2),
+    "complex64": Tolerance(1e-3, 1e-5),
+    "complex128": Tolerance(1e-6, 1e-9),
 }
 GOLDEN = Tolerance(1e-2, 1e-3)
 """For an answer from other hardware: a GPU multiplies float32 with the ten bits of TensorFloat-32."""
@@ -75,6 +78,24 @@ def compare(expected: Arrays, actual: Arrays, tolerance: Tolerance, what: str) -
     return worst
 
 
+def require_numbers(answers: Iterable[Arrays]) -> None:
+    """An output that is nothing but NaN, whatever it is asked, equals any other such, and so cannot be verified.
+
+    Raises:
+        ConversionFailed: there is one.
+    """
+    answers = list(answers)
+    for name in {name for outputs in answers for name in outputs}:
+        values = [outputs[name] for outputs in answers if outputs[name].size]
+        if values and all(value.dtype.kind in "fc" and np.isnan(value).all() for value in values):
+            raise ConversionFailed(
+                f"The model answers nothing but NaN ('{name}', to seeded inputs).",
+                hint="Its weights are probably NaN, as after a training that diverged; save it from before that.",
+                stage=Stage.VERIFY,
+                code="answers_nan",
+            )
+
+
 def summary(differences: list[tuple[float, float]], sizes: list[int], tolerance: Tolerance) -> Parity:
     """The parity that ``servable.json`` records."""
     return Parity(
@@ -113,11 +134,13 @@ def _compare_one(
 ) -> tuple[float, float]:
     if wanted.shape != got.shape or wanted.dtype != got.dtype:
         raise _differs(what, f"{got.dtype}{list(got.shape)} against {wanted.dtype}{list(wanted.shape)}")
-    if not tf.as_dtype(wanted.dtype).is_floating:
+    dtype = tf.as_dtype(wanted.dtype)
+    if not (dtype.is_floating or dtype.is_complex):
         if not np.array_equal(wanted, got):
             raise _differs(what, "the values differ")
         return 0.0, 0.0
-    left, right = wanted.astype(np.float64), got.astype(np.float64)
+    widest = np.complex128 if dtype.is_complex else np.float64
+    left, right = wanted.astype(widest), got.astype(widest)
     if not np.allclose(right, left, rtol=tolerance.rtol, atol=tolerance.atol, equal_nan=True):
         raise _differs(what, f"the values differ by up to {_errors(left, right)[0]:.3g}")
     return _errors(left, right)

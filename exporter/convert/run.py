@@ -15,10 +15,8 @@ import tensorflow as tf
 
 from exporter.convert import keras_model, saved_model
 from exporter.errors import Stage
-from exporter.formats import SourceFormat
 from exporter.job import SERVABLE, Converted, Job
-
-_ONEDNN_WITHOUT_MEMORY = ("could not create a memory object", "could not create a primitive")
+from exporter.keras_scan import Loader
 
 
 class Clock:
@@ -41,10 +39,9 @@ class Clock:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory was what an error of Python, TensorFlow or oneDNN lacked."""
-    return isinstance(error, MemoryError | tf.errors.ResourceExhaustedError) or (
-        isinstance(error, tf.errors.AbortedError) and any(sign in str(error) for sign in _ONEDNN_WITHOUT_MEMORY)
-    )
+    """Whether memory was what an error of Python or TensorFlow lacked; a thread needs some for its stack."""
+    no_thread = isinstance(error, RuntimeError) and str(error) == "can't start new thread"
+    return no_thread or isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)
 
 
 def convert(job: Job, entered: Callable[[Stage], None]) -> Converted:
@@ -55,10 +52,10 @@ def convert(job: Job, entered: Callable[[Stage], None]) -> Converted:
     """
     clock = Clock(entered)
     target = Path(job.directory) / SERVABLE
-    if job.format is SourceFormat.KERAS:
-        made = keras_model.convert(job, target, clock.enter)
-    else:
+    if job.loader is Loader.REPACKAGE:
         made = saved_model.repackage(job, target, clock.enter)
+    else:
+        made = keras_model.convert(job, target, clock.enter)
     clock.enter(None)
     return Converted(
         tensorflow=tf.__version__,

@@ -1,4 +1,4 @@
-"""A SavedModel, which already is a servable: unpacked, repackaged unchanged, and proven to load and answer."""
+"""A SavedModel, which already is a servable: unpacked, repackaged unchanged, warmed up, proven to load and answer."""
 
 import shutil
 from pathlib import Path
@@ -6,36 +6,33 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from exporter import archive
-from exporter.convert import parity
+from exporter.convert import parity, warmup
 from exporter.convert.golden import golden
+from exporter.convert.loading import unpacked
 from exporter.convert.made import Enter, Made
 from exporter.convert.served import Arrays, Served
 from exporter.errors import ConversionFailed, Stage
-from exporter.formats import Packaging
 from exporter.job import Job
 from exporter.manifest import Golden, Signature
 
 _FILES = ("saved_model.pb", "fingerprint.pb")
 _FOLDERS = ("variables", "assets", "assets.extra")
-_PREDICT = "tensorflow/serving/predict"
 
 _Answers = dict[tuple[str, int], tuple[Arrays, Arrays]]
 """Inputs and outputs by signature and batch size."""
 
 
 def repackage(job: Job, target: Path, enter: Enter) -> Made:
-    """Copies the files that TensorFlow Serving reads; never loads them by Keras, nor runs anything but signatures.
+    """Copies the files that TensorFlow Serving reads, and adds warm-up requests where it has none.
+
+    Keras never sees them, and nothing but signatures is run.
 
     Raises:
         ConversionFailed: it does not load, or its default signature does not answer.
         ParityFailed: the copy answers otherwise than the original.
     """
     enter(Stage.LOAD)
-    source = Path(job.source)
-    if job.packaging is Packaging.ZIP:
-        source = Path(job.directory) / "unpacked"
-        archive.extract(Path(job.source), root=job.root, into=source, bounds=job.bounds)
+    source = unpacked(job)
     with Served(source) as original:
         before, repeatable = _answers(original)
     enter(Stage.WRITE)
@@ -44,6 +41,9 @@ def repackage(job: Job, target: Path, enter: Enter) -> Made:
     with Served(target) as copy:
         after, _ = _answers(copy)
         signatures = copy.signatures
+        if repeatable and not (target / warmup.FILE).exists():
+            warmup.write(target, _warmups(before, signatures))
+        warmup.replay(copy, target)
     tolerance = parity.tolerance_of(
         tensor.dtype for signature in signatures.values() for tensor in signature.outputs.values()
     )
@@ -65,14 +65,26 @@ def _golden(answers: _Answers) -> list[Golden]:
     return [made for name, inputs, outputs in exchanges for made in golden(name, inputs, outputs)]
 
 
+def _warmups(answers: _Answers, signatures: dict[str, Signature]) -> dict[str, Arrays]:
+    """The smallest request of each signature that answered one, by the name of the signature."""
+    largest_first = sorted(answers.items(), key=lambda answer: -answer[0][1])
+    return {name: inputs for (name, _), (inputs, _) in largest_first if signatures[name].method == warmup.PREDICT}
+
+
 def _copy(source: Path, target: Path) -> None:
+    """Copies content alone, not rights: warm-up requests are added to a folder that may have been read-only."""
     target.mkdir()
     for name in _FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
-    for name in _FOLDERS:
-        if (source / name).is_dir():
-            shutil.copytree(source / name, target / name, copy_function=shutil.copyfile)
+    for folder in (source / name for name in _FOLDERS if (source / name).is_dir()):
+        (target / folder.name).mkdir()
+        for entry in sorted(folder.rglob("*")):  # a folder comes before what is in it
+            copy = target / entry.relative_to(source)
+            if entry.is_dir():
+                copy.mkdir()
+            else:
+                shutil.copyfile(entry, copy)
 
 
 def _answers(served: Served) -> tuple[_Answers, bool]:
@@ -105,7 +117,7 @@ def _same(left: Arrays, right: Arrays) -> bool:
 
 
 def _must_answer(signature: Signature) -> bool:
-    return signature.method == _PREDICT and all(
+    return signature.method == warmup.PREDICT and all(
         spec.shape is not None
         and None not in spec.shape[1:]
         and spec.dtype != "string"

@@ -27,6 +27,9 @@ class Served:
     def __init__(self, directory: Path) -> None:
         self._graph = tf.Graph()
         configuration = tf.compat.v1.ConfigProto(allow_soft_placement=True)
+        # Loading and placing go as in TensorFlow Serving. Left out is Grappler, which rewrites a graph into an equal,
+        # faster one: that takes longer than the few answers asked for here, and what it rewrites is not what was written.
+        configuration.graph_options.rewrite_options.disable_meta_optimizer = True
         self._session = tf.compat.v1.Session(graph=self._graph, config=configuration)
         try:
             with self._graph.as_default():

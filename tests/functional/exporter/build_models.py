@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 layers = keras.layers
+constant = keras.initializers.Constant
 
 
 def main(directory: Path, mark: Path) -> None:
@@ -29,19 +30,70 @@ def main(directory: Path, mark: Path) -> None:
         "logits": classifier([], layers.Dense(3, name="logits")),
         "sigmoid": classifier([], layers.Dense(1, activation="sigmoid")),
         "words": words(),
+        **{f"mean_{channels}": mean(channels) for channels in (1, 3, 4)},
+        **unusual(),
+        "nan": keras.Sequential([keras.Input((2,)), layers.Dense(1, kernel_initializer=constant(float("nan")))]),
     }
     models["digits"].compile("adam", "sparse_categorical_crossentropy")
     for name, model in models.items():
         model.save(directory / f"{name}.keras")
     parameters = {name: int(model.count_params()) for name, model in models.items()}
     (directory / "parameters.json").write_text(json.dumps(parameters))
+    (directory / "answers.json").write_text(json.dumps(answers(models)))
     with_payload(directory / "payload.keras", mark)
     models["logits"].export(directory / "exported", verbose=False)
     tf.saved_model.save(tf.Module(), str(directory / "no_signature"))
+    colour = tf.fill((8, 8, 3), tf.constant(0, tf.uint8)) + tf.constant([200, 100, 50], tf.uint8)
+    (directory / "colour.jpg").write_bytes(tf.io.encode_jpeg(colour, quality=100).numpy())
+    (directory / "grey.jpg").write_bytes(tf.io.encode_jpeg(colour[..., :1], quality=100).numpy())
 
 
 def classifier(front: list[keras.Layer], head: keras.Layer) -> keras.Model:
     return keras.Sequential([keras.Input((8, 8, 3)), *front, layers.Conv2D(2, 3), layers.GlobalMaxPooling2D(), head])
+
+
+def mean(channels: int) -> keras.Model:
+    """Scores that are the mean of each channel, so that they tell how an image was read."""
+    return keras.Sequential([keras.Input((8, 8, channels)), layers.GlobalAveragePooling2D()])
+
+
+def unusual() -> dict[str, keras.Model]:
+    """Models that look up whole texts, take ragged or sparse tensors, or give nested ones."""
+    text = keras.Input((1,), dtype="string", name="text")
+    words = layers.TextVectorization(output_sequence_length=4, vocabulary=["a", "fast", "boat"])(text)
+    steps = keras.Input((None,), ragged=True, dtype="int32", name="steps")
+    flags = keras.Input((3,), sparse=True, name="flags")
+    plain = keras.Input((2,), name="plain")
+    nested = {"score": layers.Dense(1)(plain), "kind": {"of": layers.Dense(2)(plain)}}
+    pooled = layers.GlobalAveragePooling1D()(layers.Embedding(500, 8)(words))
+    return {
+        "texts": keras.Model(text, layers.Dense(2, name="mood")(pooled)),
+        "ragged": keras.Model(steps, layers.Embedding(4, 2, name="vectors")(steps)),
+        "sparse": keras.Model(flags, layers.Dense(2, name="sum")(flags)),
+        "nested": keras.Model(plain, nested),
+    }
+
+
+def answers(models: dict[str, keras.Model]) -> dict[str, object]:
+    """What Keras answers to inputs of the unusual kinds, both in the dense form that a servable has for them."""
+    text = [["a fast boat"], ["a slow fast"]]
+    vectors = models["ragged"](tf.ragged.constant([[1, 2, 3], [2]]))
+    flags = [[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]]
+    plain = [[1.0, 2.0]]
+    nested = models["nested"](tf.constant(plain))
+    given_and_answered = {
+        "texts": ({"text": text}, {"mood": models["texts"](tf.constant(text))}),
+        "ragged": (
+            {"steps": [[1, 2, 3], [2, 0, 0]], "steps_row_lengths": [3, 1]},
+            {"vectors": vectors.to_tensor(), "vectors_row_lengths": vectors.row_lengths()},
+        ),
+        "sparse": ({"flags": flags}, {"sum": models["sparse"](tf.sparse.from_dense(flags))}),
+        "nested": ({"plain": plain}, {"score": nested["score"], "kind": nested["kind"]["of"]}),
+    }
+    return {
+        name: {"inputs": given, "outputs": {key: value.numpy().tolist() for key, value in answered.items()}}
+        for name, (given, answered) in given_and_answered.items()
+    }
 
 
 def two_inputs() -> keras.Model:

@@ -13,6 +13,7 @@ import pytest
 from exporter import ExportOptions, VerifiedServable, export, scan, shutdown
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE))  # trusted_layers is imported by that name, here and in the converting process
 TESTDATA = HERE.parents[3] / "shared" / "tf_serving_testdata"
 LABELS = ("zero", "one", "two")
 OPTIONS = {
@@ -22,6 +23,13 @@ OPTIONS = {
     "logits": ExportOptions(labels=LABELS),
     "sigmoid": ExportOptions(labels=("no", "yes")),
     "words": ExportOptions(),
+    "texts": ExportOptions(),
+    "ragged": ExportOptions(),
+    "sparse": ExportOptions(),
+    "nested": ExportOptions(),
+    "mean_1": ExportOptions(labels=("rest", "grey"), logits=False),
+    "mean_3": ExportOptions(labels=("red", "green", "blue"), logits=False),
+    "mean_4": ExportOptions(labels=("red", "green", "blue", "alpha"), logits=False),
 }
 
 
@@ -69,7 +77,7 @@ def answers(sources: Path, servables: dict[str, VerifiedServable]) -> dict[str, 
     """What servables and sources answer to the golden requests, by TensorFlow's and Keras's own means."""
     questions = {
         name: {
-            "source": str(sources / f"{name}.keras"),
+            "source": None if name in ("ragged", "sparse") else str(sources / f"{name}.keras"),
             "servable": str(servable.directory),
             "requests": {golden.signature: golden.inputs for golden in servable.manifest.golden},
         }

@@ -1,6 +1,7 @@
 """What goes wrong in the converting process stays there: classified, cleaned up, and without effect on the next."""
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import pytest
 
 from exporter import (
@@ -125,6 +127,12 @@ def test_labels_and_options_that_do_not_fit_are_refused_with_the_reason(
     assert (refused.value.code, refused.value.stage) == (code, Stage.TRACE)
 
 
+def test_a_model_that_answers_nothing_but_nan_is_refused(sources: Path, destination: Path) -> None:
+    with pytest.raises(ConversionFailed, match="nothing but NaN") as refused:
+        export(scan(sources / "nan.keras", ExportOptions()), destination)
+    assert (refused.value.code, refused.value.permanent) == ("answers_nan", True)
+
+
 def test_a_conversion_that_takes_too_long_is_ended_and_may_be_tried_again(sources: Path, destination: Path) -> None:
     with pytest.raises(TimedOut) as ended:
         export(scan(sources / "two.keras", ExportOptions()), destination, limits=Limits(wall_seconds=0.05))
@@ -138,9 +146,11 @@ def with_layer_of(megabytes: int, path: Path) -> ScanReport:
         {"class_name": "Dense", "config": {"units": (1 << 20) // 4}, "module": "keras.layers"},
     ]
     config = {"class_name": "Sequential", "config": {"name": "large", "layers": layers}, "module": "keras"}
+    weights = io.BytesIO()
+    h5py.File(weights, "w").close()
     with zipfile.ZipFile(path / "large.keras", "w") as archive:
         archive.writestr("config.json", json.dumps(config))
-        archive.writestr("model.weights.h5", b"")
+        archive.writestr("model.weights.h5", weights.getvalue())
     return scan(path / "large.keras", ExportOptions())
 
 
@@ -152,7 +162,7 @@ def test_a_conversion_that_needs_too_much_memory_is_ended_for_good(tmp_path: Pat
 
 def test_a_servable_larger_than_a_file_may_be_is_not_written(sources: Path, destination: Path) -> None:
     with pytest.raises(ConversionFailed):
-        export(scan(sources / "two.keras", ExportOptions()), destination, limits=Limits(file_bytes=2000))
+        export(scan(sources / "two.keras", ExportOptions()), destination, limits=Limits(file_bytes=8000))
 
 
 @LINUX

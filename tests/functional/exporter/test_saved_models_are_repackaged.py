@@ -10,6 +10,7 @@ import pytest
 from exporter import ConversionFailed, ExportOptions, Unsupported, VerifiedServable, export, scan
 
 TESTDATA = Path(__file__).parents[4] / "shared" / "tf_serving_testdata"
+ADDED = ("servable.json", "assets.extra/tf_serving_warmup_requests")
 HALF_PLUS_TWO = TESTDATA / "saved_model_half_plus_two_cpu" / "00000123"
 
 pytestmark = pytest.mark.skipif(
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 def files(directory: Path) -> dict[str, bytes]:
     found = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in found.items() if name != "servable.json"}
+    return {name: path.read_bytes() for name, path in found.items() if name not in ADDED}
 
 
 def exported(source: Path, destination: Path) -> VerifiedServable:
@@ -79,3 +80,22 @@ def test_a_saved_model_without_its_variables_does_not_load(tmp_path: Path) -> No
         exported(source, tmp_path / "out" / "1")
     assert failed.value.code == "does_not_load"
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_that_may_not_be_written_to_is_copied_like_any_other(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(HALF_PLUS_TWO, source, copy_function=shutil.copyfile)
+    (source / "assets.extra").mkdir(exist_ok=True)
+    (source / "assets.extra").chmod(0o555)
+    try:
+        assert ADDED[1] in exported(source, tmp_path / "1").manifest.files
+    finally:
+        (source / "assets.extra").chmod(0o755)
+    assert (tmp_path / "1" / "assets.extra").stat().st_mode & 0o200
+
+
+def test_a_servable_is_a_saved_model_like_any_other(servables: dict[str, VerifiedServable], tmp_path: Path) -> None:
+    of_digits = servables["digits"]
+    again = exported(of_digits.directory, tmp_path / "1")
+    assert again.manifest.signatures == of_digits.manifest.signatures
+    assert files(again.directory) == files(of_digits.directory)

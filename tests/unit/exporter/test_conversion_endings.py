@@ -38,3 +38,9 @@ def test_the_signal_of_a_crash_is_named() -> None:
 def test_the_limit_that_was_reached_is_named() -> None:
     ended = Ended(exit_code=-signal.SIGKILL, timed_out=True, peak_rss_bytes=1)
     assert "longer than the 7.5 seconds" in error_of(ended, Limits(wall_seconds=7.5), Stage.LOAD, "").message
+
+
+@pytest.mark.parametrize(("held", "kind"), [(950, OutOfMemory), (500, Crashed)])
+def test_a_crash_near_the_memory_limit_is_told_as_a_lack_of_memory(held: int, kind: type[ExportError]) -> None:
+    ended = Ended(exit_code=-signal.SIGSEGV, timed_out=False, peak_rss_bytes=held)
+    assert type(error_of(ended, Limits(memory_bytes=1000), Stage.WRITE, "")) is kind

@@ -30,6 +30,7 @@ MANIFEST = {
     "files": {"saved_model.pb": {"sha256": "cd", "bytes": 7}},
     "bytes": 7,
     "timings": {"scan": 0.1},
+    "sandbox": {"network": "none", "processes": "none", "files": "confined"},
 }
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from exporter import NotAModel, ScanRefused, Unsupported, keras_scan
+from exporter import NotAModel, ScanRefused, keras_scan
 from exporter.keras_names import ALLOWED
+from exporter.keras_scan import Loader
 
 INPUT = {
     "module": "keras.layers",
@@ -31,13 +32,13 @@ def sequential(*layers: Any, **extra: Any) -> bytes:
 
 def refusal(config: bytes) -> ScanRefused:
     with pytest.raises(ScanRefused) as refused:
-        keras_scan.check(config, None, name="model.keras")
+        keras_scan.check_keras_file(config, None, name="model.keras")
     return refused.value
 
 
 def test_a_model_of_keras_own_layers_passes_and_tells_its_version() -> None:
     dense = layer("Dense", units=2, activation="relu", kernel_initializer=layer("Zeros", module="keras.initializers"))
-    found = keras_scan.check(sequential(dense), b'{"keras_version": "3.15.1"}', name="model.keras")
+    found = keras_scan.check_keras_file(sequential(dense), b'{"keras_version": "3.15.1"}', name="model.keras")
     assert (found.class_name, found.keras_version) == ("Sequential", "3.15.1")
 
 
@@ -64,12 +65,12 @@ def test_every_layer_of_the_installed_keras_is_either_allowed_or_refused_by_name
     ],
 )
 def test_layers_that_only_keras_applications_use_pass(module: str, name: str) -> None:
-    keras_scan.check(sequential(layer(name, module=module, registered=name)), None, name="model.keras")
+    keras_scan.check_keras_file(sequential(layer(name, module=module, registered=name)), None, name="model.keras")
 
 
 def test_operations_of_keras_ops_pass() -> None:
     add = layer("Add", module="keras.src.ops.numpy", registered="Add")
-    assert keras_scan.check(sequential(add), None, name="model.keras").class_name == "Sequential"
+    assert keras_scan.check_keras_file(sequential(add), None, name="model.keras").class_name == "Sequential"
 
 
 @pytest.mark.parametrize("name", ["Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"])
@@ -122,12 +123,12 @@ def test_a_vocabulary_that_is_a_path_is_refused() -> None:
 
 
 def test_a_vocabulary_that_is_a_list_passes() -> None:
-    keras_scan.check(sequential(layer("StringLookup", vocabulary=["a", "b"])), None, name="model.keras")
+    keras_scan.check_keras_file(sequential(layer("StringLookup", vocabulary=["a", "b"])), None, name="model.keras")
 
 
 def test_a_custom_loss_is_no_reason_for_refusal_as_the_model_is_loaded_without_it() -> None:
     compiled = {"loss": layer("MyLoss", module=None, registered="package>MyLoss")}
-    keras_scan.check(sequential(layer("Dense"), compile_config=compiled), None, name="model.keras")
+    keras_scan.check_keras_file(sequential(layer("Dense"), compile_config=compiled), None, name="model.keras")
 
 
 def test_a_custom_loss_of_a_nested_model_is_refused_as_keras_does_read_that_one() -> None:
@@ -139,13 +140,13 @@ def test_all_findings_are_listed() -> None:
     assert len(refusal(sequential(layer("Lambda"), layer("Dense"), layer("TFSMLayer"))).findings) == 2
 
 
-def test_a_file_of_keras_2_is_named_as_one() -> None:
+def test_a_file_of_keras_2_goes_to_tf_keras() -> None:
     config = json.dumps({"module": "tf_keras.src.engine.functional", "class_name": "Functional", "config": {}}).encode()
-    with pytest.raises(Unsupported, match=r"Keras 2.*SavedModel"):
-        keras_scan.check(config, b'{"keras_version": "2.15.0"}', name="model.keras")
+    found = keras_scan.check_keras_file(config, b'{"keras_version": "2.15.0"}', name="model.keras")
+    assert (found.loader, found.keras_version) == (Loader.KERAS_2, "2.15.0")
 
 
 @pytest.mark.parametrize("config", [b"", b"{", b"[]", b"{}", b"\xff\xfe", b"[" * 200_000, b'{"class_name": 3}'])
 def test_what_is_no_configuration_is_no_model(config: bytes) -> None:
     with pytest.raises(NotAModel, match=r"model\.keras"):
-        keras_scan.check(config, None, name="model.keras")
+        keras_scan.check_keras_file(config, None, name="model.keras")

@@ -1,5 +1,6 @@
 """What a file is: by content first and name second, with an answer for everything that is not converted."""
 
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -36,6 +37,51 @@ def test_a_zip_may_hold_a_saved_model_at_its_top_or_one_folder_down(tmp_path: Pa
     assert recognise(path, ScanBounds()) == Source(path, SourceFormat.SAVED_MODEL, Packaging.ZIP, root)
 
 
+@pytest.mark.parametrize("name", ["m.tar.gz", "m.tgz"])
+@pytest.mark.parametrize(
+    ("member", "kind", "root"),
+    [
+        ("saved_model.pb", SourceFormat.SAVED_MODEL, ""),
+        ("./model/saved_model.pb", SourceFormat.SAVED_MODEL, "model/"),
+        ("digits.keras", SourceFormat.KERAS, "digits.keras"),
+        ("model/digits.h5", SourceFormat.HDF5, "model/digits.h5"),
+    ],
+)
+def test_a_tar_may_hold_a_model_at_its_top_or_one_folder_down(
+    tmp_path: Path, name: str, member: str, kind: SourceFormat, root: str
+) -> None:
+    with tarfile.open(tmp_path / name, "w:gz") as made:
+        made.addfile(tarfile.TarInfo(member))
+        made.addfile(tarfile.TarInfo("._" + member.rsplit("/", 1)[-1]))  # as macOS adds
+    assert recognise(tmp_path / name, ScanBounds()) == Source(tmp_path / name, kind, Packaging.TAR, root)
+
+
+@pytest.mark.parametrize(
+    ("member", "kind"), [("digits.keras", SourceFormat.KERAS), ("model/digits.hdf5", SourceFormat.HDF5)]
+)
+def test_a_zip_may_hold_a_keras_file(tmp_path: Path, member: str, kind: SourceFormat) -> None:
+    path = zipped(tmp_path / "m.zip", member, "labels.txt", "__MACOSX/._digits.keras")
+    assert recognise(path, ScanBounds()) == Source(path, kind, Packaging.ZIP, member)
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.hdf5", "m.H5", "m.keras"])
+def test_an_hdf5_file_is_known_by_its_content(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\x89HDF\r\n\x1a\n....")
+    found = recognise(tmp_path / name, ScanBounds())
+    assert found == Source(tmp_path / name, SourceFormat.HDF5, Packaging.FILE)
+    assert found.format.family == "keras"
+
+
+@pytest.mark.parametrize(
+    "members", [["default/_CHECKPOINT_METADATA"], ["checkpoint", "ckpt-1.index"], ["group1.json/model.json"]]
+)
+def test_a_directory_of_another_kind_is_named_for_what_it_is(tmp_path: Path, members: list[str]) -> None:
+    for member in members:
+        (tmp_path / member).parent.mkdir(exist_ok=True)
+        (tmp_path / member).write_bytes(b"x")
+    assert isinstance(error(tmp_path), Unsupported)
+
+
 def test_a_directory_is_a_saved_model_by_its_graph(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"")
     assert recognise(tmp_path, ScanBounds()) == Source(tmp_path, SourceFormat.SAVED_MODEL, Packaging.DIRECTORY)
@@ -44,9 +90,12 @@ def test_a_directory_is_a_saved_model_by_its_graph(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("m.h5", b"\x89HDF\r\n\x1a\n....", "HDF5"),
-        ("m.keras", b"\x89HDF\r\n\x1a\n....", "HDF5"),
-        ("m.tar.gz", b"\x1f\x8b\x08\x00", "tar archive"),
+        ("m.bin", b"\x89HDF\r\n\x1a\n....", "HDF5"),
+        ("m.gguf", b"GGUF\x03\x00\x00\x00", "GGUF"),
+        ("m.msgpack", b"\x83\xa6", "Flax"),
+        ("m.mlmodel", b"\x08\x01", "Core ML"),
+        ("m.index", b"\x00\x00", "TensorFlow checkpoint"),
+        ("m.json", b"{}", "architecture without its weights"),
         ("m.tflite", b"\x1c\x00\x00\x00TFL3", "TensorFlow Lite"),
         ("m.pkl", b"\x80\x04\x95", "pickle"),
         ("m.pt", b"anything", "PyTorch"),
@@ -67,7 +116,13 @@ def test_other_kinds_of_model_are_named_for_what_they_are(tmp_path: Path, name: 
     [
         ("m.pt", ["archive/data.pkl", "archive/version"], "PyTorch"),
         ("m.zip", ["config.json", "model.weights.h5"], "another name"),
-        ("m.zip", ["digits.keras"], "archive around a Keras file"),
+        ("m.zip", ["digits.keras", "cats.h5"], "more than one"),
+        ("m.zip", ["model/digits.keras", "saved_model.pb2", "cats/saved_model.pb"], "more than one"),
+        ("m.zip", ["default/_CHECKPOINT_METADATA", "default/manifest.ocdbt"], "Orbax"),
+        ("m.zip", ["model.json", "group1-shard1of1.bin"], "TensorFlow.js"),
+        ("m.npz", ["kernel.npy"], "weights without a model"),
+        ("m.zip", ["model/model.onnx"], "ONNX"),
+        ("m.zip", ["checkpoint", "model.ckpt-1.index"], "TensorFlow checkpoint"),
         ("m.zip", ["a/saved_model.pb", "b/saved_model.pb"], "more than one"),
     ],
 )

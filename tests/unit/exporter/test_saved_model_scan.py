@@ -39,8 +39,8 @@ def test_signatures_and_assets_of_a_genuine_model_are_read() -> None:
     found = saved_model_scan.check(
         (TESTDATA / "saved_model_half_plus_two_cpu/00000123/saved_model.pb").read_bytes(), name="model"
     )
-    assert found.signatures["serving_default"] == "tensorflow/serving/predict"
-    assert found.signatures["regress_x_to_y"] == "tensorflow/serving/regress"
+    assert found.signatures["serving_default"].method == "tensorflow/serving/predict"
+    assert found.signatures["regress_x_to_y"].method == "tensorflow/serving/regress"
     assert found.asset_files == ("foo.txt",)
 
 
@@ -108,3 +108,10 @@ def test_a_model_without_signatures_is_unsupported() -> None:
 def test_bytes_that_are_no_message_are_no_model() -> None:
     with pytest.raises(NotAModel, match=r"saved_model\.pb"):
         saved_model_scan.check(b"\x12\xff\xff\xff\xff\x0fnonsense", name="model")
+
+
+@pytest.mark.parametrize("where", [b"SomeName", b"SomeOpIs"])
+def test_names_that_are_no_text_are_no_model(where: bytes) -> None:
+    content = graph('graph_def { node { name: "SomeName" op: "SomeOpIs" } }')
+    with pytest.raises(NotAModel, match="no text"):
+        saved_model_scan.check(content.replace(where, b"\xff\x80" + where[2:]), name="model")

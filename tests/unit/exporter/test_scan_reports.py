@@ -1,10 +1,12 @@
 """A scan says what an upload is and gives it an identity that content and options decide, and nothing else."""
 
+import io
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import h5py
 import pytest
 
 from exporter import BadOptions, ExportOptions, ScanBounds, ScanRefused, scan
@@ -17,13 +19,19 @@ needs_testdata = pytest.mark.skipif(
 )
 
 
+def empty_hdf5() -> bytes:
+    content = io.BytesIO()
+    h5py.File(content, "w").close()
+    return content.getvalue()
+
+
 @pytest.fixture
 def keras_file(tmp_path: Path) -> Path:
     path = tmp_path / "digits.keras"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", CONFIG)
         archive.writestr("metadata.json", b'{"keras_version": "3.15.1"}')
-        archive.writestr("model.weights.h5", b"weights")
+        archive.writestr("model.weights.h5", empty_hdf5())
     return path
 
 

@@ -1,0 +1,123 @@
+"""Warm-up requests: what TensorFlow Serving replays at each load, so that the first client does not wait for it.
+
+They stand in ``assets.extra/tf_serving_warmup_requests``, a TFRecord of ``PredictionLog``. TensorFlow Serving takes at
+most 1,000, and does not load a version of which one fails: so whatever stands there is replayed before it is published.
+The numbers below are those of prediction_log.proto, predict.proto and model.proto.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+
+from exporter.convert.served import Arrays, Served
+from exporter.errors import ConversionFailed, Stage
+
+FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+PREDICT = "tensorflow/serving/predict"
+MOST_RECORDS = 1000
+
+_FEW = 1024
+"""Numbers in an input up to which they are recorded; of more, the first stands for all."""
+_DEFAULT = "serving_default"
+_FIELD = descriptor_pb2.FieldDescriptorProto
+_PACKAGE = "slipway.warmup"
+# message → (name, number, type, repeated); a map is a repeated message of a key and a value.
+_MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
+    "PredictionLog": (("predict_log", 6, "PredictLog", False),),
+    "PredictLog": (("request", 1, "PredictRequest", False),),
+    "PredictRequest": (("model_spec", 1, "ModelSpec", False), ("inputs", 2, "InputEntry", True)),
+    "ModelSpec": (("signature_name", 3, "string", False),),
+    "InputEntry": (("key", 1, "string", False), ("value", 2, "bytes", False)),
+}
+_SCALARS = {"string": _FIELD.TYPE_STRING, "bytes": _FIELD.TYPE_BYTES}
+
+
+def write(directory: Path, requests: Mapping[str, Arrays]) -> None:
+    """Writes a record for each signature by its name."""
+    file = directory / FILE
+    file.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for signature, inputs in sorted(requests.items()):
+            writer.write(_record(signature, inputs))
+
+
+def replay(served: Served, directory: Path) -> int:
+    """Runs each recorded request as TensorFlow Serving will; returns how many there are.
+
+    Raises:
+        ConversionFailed: the file is damaged or too long, or a request fails.
+    """
+    file = directory / FILE
+    if not file.is_file():
+        return 0
+    count = 0
+    try:
+        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+            count += 1
+            log = _class("PredictionLog").FromString(record)
+            if log.HasField("predict_log"):
+                request = log.predict_log.request
+                served.run(request.model_spec.signature_name or _DEFAULT, _inputs(request))
+    except (tf.errors.OpError, message.DecodeError, ValueError, KeyError, TypeError) as error:
+        raise _failed(f"record {count} does not run ({(str(error).splitlines() or [''])[0][:300]})") from error
+    if count > MOST_RECORDS:
+        raise _failed(f"there are {count} records, more than {MOST_RECORDS}")
+    return count
+
+
+def _record(signature: str, inputs: Arrays) -> bytes:
+    log: Any = _class("PredictionLog")()
+    request = log.predict_log.request
+    request.model_spec.signature_name = signature
+    for name, array in sorted(inputs.items()):
+        request.inputs.add(key=name, value=_tensor(array).SerializeToString(deterministic=True))
+    content: bytes = log.SerializeToString(deterministic=True)
+    return content
+
+
+def _tensor(array: np.ndarray[Any, Any]) -> Any:
+    if array.dtype.kind in "OSU" or array.size <= _FEW:
+        return tf.make_tensor_proto(array)
+    # A TensorProto that holds fewer numbers than its shape has repeats the last: an image of 600 KB becomes one of 30 B.
+    return tf.make_tensor_proto(array.ravel()[0], shape=array.shape)
+
+
+def _inputs(request: Any) -> Arrays:
+    tensor_of = tf.make_tensor_proto(0).__class__.FromString
+    return {entry.key: tf.make_ndarray(tensor_of(entry.value)) for entry in request.inputs}
+
+
+def _failed(how: str) -> ConversionFailed:
+    return ConversionFailed(
+        f"The warm-up requests in {FILE} would keep TensorFlow Serving from loading the model: {how}.",
+        hint=f"Record them anew, or leave {FILE.name} out.",
+        stage=Stage.VERIFY,
+        code="warmup_fails",
+    )
+
+
+@cache
+def _pool() -> descriptor_pool.DescriptorPool:
+    # proto2 syntax: presence is kept.
+    file = descriptor_pb2.FileDescriptorProto(name="slipway/warmup.proto", package=_PACKAGE, syntax="proto2")
+    for name, fields in _MESSAGES.items():
+        described = file.message_type.add(name=name)
+        for field_name, number, kind, repeated in fields:
+            field = described.field.add(name=field_name, number=number)
+            field.label = _FIELD.LABEL_REPEATED if repeated else _FIELD.LABEL_OPTIONAL
+            if kind in _SCALARS:
+                field.type = _SCALARS[kind]
+            else:
+                field.type, field.type_name = _FIELD.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return pool
+
+
+def _class(name: str) -> Any:
+    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"{_PACKAGE}.{name}"))

@@ -1,0 +1,89 @@
+"""HDF5 files, checked before anything reads their values: no value lies elsewhere, none is larger than the file has room for.
+
+libhdf5 follows links into other files, reads external storage, loads filter plugins and reserves whatever size a dataset
+declares; so what may be in a file is listed first, by ``hdf5_walk``, in a process of its own that may crash or be ended.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.errors import ExportError, Finding, NotAModel, ScanRefused, Stage, TimedOut
+from exporter.limits import MIB, ScanBounds
+from exporter.worker import environment
+
+_PROGRAM = Path(__file__).with_name("hdf5_walk.py")
+_SECONDS = 60
+_MEMORY = 2048 * MIB
+_OBJECTS = 200_000
+"""Groups and datasets; a model of a thousand layers has some ten thousand."""
+
+
+@dataclass(frozen=True)
+class Hdf5File:
+    """What a harmless file says of itself: text attributes of its root, and the names of its top groups."""
+
+    attributes: dict[str, str | None]
+    top: tuple[str, ...]
+
+
+def check(path: Path, *, name: str, bounds: ScanBounds, part: tuple[int, int] | None = None) -> Hdf5File:
+    """Looks through the HDF5 file at ``path``, or at ``part`` of it (offset, length), and calls it ``name``.
+
+    Raises:
+        NotAModel: it is damaged, or no HDF5 at all.
+        ScanRefused: it refers to other files, loads code or declares more than it holds.
+        TimedOut: it took too long.
+    """
+    offset, length = part or (0, path.stat().st_size)
+    request = {
+        "path": str(path.resolve()),
+        "offset": offset,
+        "bytes": length,
+        "unpacked_bytes": bounds.unpacked_bytes,
+        "attribute_bytes": bounds.config_bytes,
+        "ratio": bounds.ratio,
+        "objects": _OBJECTS,
+        "cpu_seconds": _SECONDS,
+        "memory_bytes": _MEMORY,
+    }
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", str(_PROGRAM), json.dumps(request)],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False,
+            env=environment() | {"HDF5_PLUGIN_PATH": "/dev/null", "HDF5_PLUGIN_PRELOAD": "::"},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise TimedOut(
+            f"Looking through '{name}' took longer than {_SECONDS} seconds.",
+            hint="Save the model again; if it is genuine and the machine was busy, upload it again.",
+            stage=Stage.SCAN,
+        ) from error
+    if done.returncode != 0:
+        raise _damaged(name, f"reading it ended with status {done.returncode}")
+    answer = json.loads(done.stdout)
+    if reason := answer.get("damaged"):
+        raise _damaged(name, reason)
+    if answer["findings"]:
+        raise _refused(name, [Finding(f"{name}:{where}", what) for where, what in answer["findings"]])
+    return Hdf5File(answer["attributes"], tuple(answer["top"]))
+
+
+def _refused(name: str, findings: list[Finding]) -> ScanRefused:
+    return ScanRefused(
+        f"'{name}' is refused: {findings[0]}" + (f" (and {len(findings) - 1} more)." if findings[1:] else "."),
+        hint="Save the model again with model.save('NAME.keras'), which keeps all values in the file itself.",
+        code="unsafe_hdf5",
+        findings=findings,
+    )
+
+
+def _damaged(name: str, reason: str) -> ExportError:
+    return NotAModel(
+        f"'{name}' is a damaged HDF5 file ({reason}).",
+        hint="It was probably cut short on its way: upload it again, and compare its size with the original's.",
+        stage=Stage.SCAN,
+        code="truncated_hdf5",
+    )
