@@ -47,6 +47,10 @@ class ExportSettings(_Group):
 
     memory_mb: int = Field(8192, ge=512, description="address space in MiB beyond what importing TensorFlow took")
     wall_seconds: float = Field(480, gt=0, description="seconds a conversion may take; a hang is ended there")
+    allowed_layers: tuple[str, ...] = Field(
+        (),
+        description='JSON list of custom layers to trust, as `["MODULE.CLASS"]`; the modules must be deployed with the app',
+    )
     disk_mb: int = Field(8192, ge=64, description="largest file in MiB that a conversion may write")
 
 

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from deployer.errors import Conflict, UploadRefused
 from deployer.names import part_of
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 _RESTARTS = 5  # how often an upload that is overwritten while at work is begun anew in one invocation
 _ENDED: frozenset[UploadState] = frozenset({"published", "serving", "failed", "superseded"})
 
+OptionsInside = Callable[[Path], str | None]
 Scan = Callable[[Path, ExportOptions, Path | None], ScanReport]
 Export = Callable[[ScanReport, Path], VerifiedServable]
 
@@ -42,6 +43,7 @@ class Uploads:
     uploads: UploadStore
     servables: ServableStore
     queue: RolloutQueue
+    options_inside: OptionsInside
     scan: Scan
     export: Export
     clock: Clock
@@ -140,10 +142,22 @@ class Uploads:
             beside[blob.name.removeprefix(upload.stem)] = folder / blob.name
             self.uploads.download(blob, folder / blob.name)
         source = root if upload.directory else root / upload.primary.name
-        inside = root / "slipway.yaml" if upload.directory else None
-        chosen = beside.get(".yaml") or (inside if inside is not None and inside.is_file() else None)
-        text = None if chosen is None else chosen.read_text(encoding="utf-8", errors="replace")
-        return source, parse_options(text, where=chosen.name if chosen else ""), beside.get(".labels.txt")
+        if (chosen := beside.get(".yaml")) is not None:
+            options = parse_options(chosen.read_text(encoding="utf-8", errors="replace"), where=chosen.name)
+        else:
+            options = parse_options(self.options_inside(source), where=f"slipway.yaml in {source.name}")
+        return source, options, self._named_labels(options, folder) or beside.get(".labels.txt")
+
+    def _named_labels(self, options: ModelOptions, folder: Path) -> Path | None:
+        """The label file that the options name, where it lies in the container; else it is looked for inside the model."""
+        named = options.export.labels
+        found = self.uploads.find(named) if isinstance(named, str) else None
+        if found is None:
+            return None
+        target = folder / "labels" / PurePosixPath(found.name).name
+        target.parent.mkdir()
+        self.uploads.download(found, target)
+        return target
 
     def _publish(self, upload: Upload, servable: VerifiedServable, identity: str, serve: ServeOptions) -> VersionRecord:
         started = self.clock()

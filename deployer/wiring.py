@@ -57,7 +57,9 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     workloads = KubernetesWorkloads(cluster.access, gpu_pool=settings.cluster.gpu_pool)
     state = State(documents, _now)
     waker = Waker(state, queue, settings.idle.wake_seconds, _now)
-    uploads = Uploads(state, documents, store, servables, queue, exporter_scan, _Export(settings), _now)
+    uploads = Uploads(
+        state, documents, store, servables, queue, exporter.options_inside, _Scan(settings), _Export(settings), _now
+    )
     executor = Executor(
         state, cluster, workloads, servables, store, TensorFlowServing(), _templates(settings, blobs), _now
     )
@@ -82,9 +84,15 @@ def from_environment(settings: Settings) -> Application:
     return build(settings, os.environ, DefaultAzureCredential())
 
 
-def exporter_scan(source: Path, options: exporter.ExportOptions, labels: Path | None) -> exporter.ScanReport:
-    """The exporter's scan, within its own bounds."""
-    return exporter.scan(source, options, labels=labels)
+@dataclass(frozen=True)
+class _Scan:
+    """The exporter's scan, within its own bounds, trusting the layers of the settings."""
+
+    settings: Settings
+
+    def __call__(self, source: Path, options: exporter.ExportOptions, labels: Path | None) -> exporter.ScanReport:
+        allowed = self.settings.export.allowed_layers
+        return exporter.scan(source, options, labels=labels, allowed_layers=allowed)
 
 
 @dataclass(frozen=True)

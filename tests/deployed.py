@@ -66,6 +66,11 @@ class FakeExporter:
     during: Callable[[], None] = lambda: None  # what else happens in the world while a conversion runs
     conversions: int = 0
 
+    def options_inside(self, source: Path) -> str | None:
+        """``slipway.yaml`` in a directory."""
+        file = source / "slipway.yaml"
+        return file.read_text() if file.is_file() else None
+
     def scan(self, source: Path, options: ExportOptions, labels: Path | None) -> ScanReport:
         """Reads all bytes of the file or directory."""
         files = sorted(source.rglob("*")) if source.is_dir() else [source]
@@ -157,7 +162,8 @@ class Deployed:
         clock = self.world.clock
         templates = Templates(ServingSettings(), "gpu", "account", "group")
         self.uploads = Uploads(
-            self.state, self.documents, self.store, self.servables, self.queue, self.exporter.scan, self.exporter.export,
+            self.state, self.documents, self.store, self.servables, self.queue, self.exporter.options_inside,
+            self.exporter.scan, self.exporter.export,
             clock,
         )  # fmt: skip
         executor = Executor(

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -165,12 +166,28 @@ async def test_one_gpu_is_handed_over_and_a_version_that_cannot_start_gives_it_b
     names = {item["name"] for item in (await client.ask("GET", "/api/models")).body["models"]}
     assert names == {"digits", "half"}
 
+    # As a tar archive, one folder down, with its options inside.
+    client.drop("packed.tar.gz", tarred(half, {"slipway.yaml": b"gpus: 0\n"}))
+    seen = await client.serves("packed", 1)
+    assert "serving_default" in seen["versions"][0]["signatures"]
+
     # As a directory, whatever order its files come in.
     for path in sorted(half.rglob("*")):
         if path.is_file():
             client.drop(f"Half_Dir/{path.relative_to(half).as_posix()}", path.read_bytes())
     client.drop("Half_Dir/slipway.yaml", b"gpus: 0\n")
     await client.serves("half-dir", 1)
+
+
+def tarred(folder: Path, more: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for name, content in {**files, **more}.items():
+            member = tarfile.TarInfo(f"model/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
 
 
 def zipped(folder: Path) -> bytes:

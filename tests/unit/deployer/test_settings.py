@@ -23,6 +23,8 @@ def settings() -> Iterator[tuple[str, Any]]:
 def shown(default: Any) -> str:
     if default is None:
         return ""
+    if isinstance(default, tuple):
+        return json.dumps(default)
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 

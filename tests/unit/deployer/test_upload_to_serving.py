@@ -177,3 +177,14 @@ def test_options_that_only_affect_serving_make_no_new_version(deployed: Deployed
     record = deployed.record("cats")
     assert [(item.version, item.serve.gpus) for item in record.versions] == [(1, 0)]
     assert deployed.exporter.conversions == 1
+
+
+def test_a_label_file_that_the_options_name_is_taken_from_the_container(deployed: Deployed) -> None:
+    deployed.store.drop("animals.txt", "cat\ndog\n", event=False)
+    deployed.drop("cats.yaml", "labels: animals.txt\n").drop("cats.keras", "one")
+    assert deployed.record("cats").version(1).labels == 2
+
+
+def test_options_inside_a_directory_count(deployed: Deployed) -> None:
+    deployed.drop("cats/slipway.yaml", "gpus: 0\n").drop("cats/saved_model.pb", "one")
+    assert deployed.record("cats").version(1).serve.gpus == 0
