@@ -7,66 +7,67 @@ op_def.proto, which protobuf forbids to change; fields that are not listed are s
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+from google.protobuf import message
 
-_FIELD = descriptor_pb2.FieldDescriptorProto
-_PACKAGE = "slipway.saved_model"
+from exporter.messages import Messages
+
 _ASSETS_COLLECTION = "saved_model_assets"
 # message → (name, number, type, repeated); a type that starts with a capital is a message of this table.
-_MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
-    "SavedModel": (("meta_graphs", 2, "MetaGraph", True),),
-    "MetaGraph": (
-        ("meta_info_def", 1, "MetaInfo", False),
-        ("graph_def", 2, "Graph", False),
-        ("collection_def", 4, "CollectionEntry", True),
-        ("saver_def", 3, "Saver", False),
-        ("signature_def", 5, "SignatureEntry", True),
-        ("asset_file_def", 6, "AssetFile", True),
-    ),
-    "MetaInfo": (("tags", 4, "string", True),),
-    "Graph": (("node", 1, "Node", True), ("library", 2, "Library", False)),
-    "Node": (
-        ("name", 1, "string", False),
-        ("op", 2, "string", False),
-        ("input", 3, "string", True),
-        ("attr", 5, "AttrEntry", True),
-    ),
-    "AttrEntry": (("key", 1, "string", False), ("value", 2, "Attr", False)),
-    "Attr": (("s", 2, "bytes", False), ("func", 10, "FunctionName", False), ("list", 1, "AttrList", False)),
-    "AttrList": (("func", 9, "FunctionName", True),),
-    "FunctionName": (("name", 1, "string", False),),
-    "Library": (("function", 1, "Function", True),),
-    "Function": (
-        ("signature", 1, "Op", False),
-        ("node_def", 3, "Node", True),
-        ("ret", 4, "Result", True),
-    ),
-    "Result": (("key", 1, "string", False), ("value", 2, "string", False)),
-    "Op": (("name", 1, "string", False), ("input_arg", 2, "Argument", True), ("output_arg", 3, "Argument", True)),
-    "Argument": (("name", 1, "string", False),),
-    "Saver": (
-        ("filename_tensor_name", 1, "string", False),
-        ("save_tensor_name", 2, "string", False),
-        ("restore_op_name", 3, "string", False),
-    ),
-    "SignatureEntry": (("key", 1, "string", False), ("value", 2, "Signature", False)),
-    "Signature": (
-        ("inputs", 1, "TensorEntry", True),
-        ("outputs", 2, "TensorEntry", True),
-        ("method_name", 3, "string", False),
-    ),
-    "TensorEntry": (("key", 1, "string", False), ("value", 2, "Tensor", False)),
-    "Tensor": (("name", 1, "string", False),),
-    "CollectionEntry": (("key", 1, "string", False), ("value", 2, "Collection", False)),
-    "Collection": (("any_list", 5, "AnyList", False),),
-    "AnyList": (("value", 1, "Any", True),),
-    "Any": (("value", 2, "bytes", False),),
-    "AssetFile": (("tensor_info", 1, "Tensor", False), ("filename", 2, "string", False)),
-}
-_SCALARS = {"string": _FIELD.TYPE_STRING, "bytes": _FIELD.TYPE_BYTES}
+MESSAGES = Messages(
+    "slipway.saved_model",
+    {
+        "SavedModel": (("meta_graphs", 2, "MetaGraph", True),),
+        "MetaGraph": (
+            ("meta_info_def", 1, "MetaInfo", False),
+            ("graph_def", 2, "Graph", False),
+            ("collection_def", 4, "CollectionEntry", True),
+            ("saver_def", 3, "Saver", False),
+            ("signature_def", 5, "SignatureEntry", True),
+            ("asset_file_def", 6, "AssetFile", True),
+        ),
+        "MetaInfo": (("tags", 4, "string", True),),
+        "Graph": (("node", 1, "Node", True), ("library", 2, "Library", False)),
+        "Node": (
+            ("name", 1, "string", False),
+            ("op", 2, "string", False),
+            ("input", 3, "string", True),
+            ("attr", 5, "AttrEntry", True),
+        ),
+        "AttrEntry": (("key", 1, "string", False), ("value", 2, "Attr", False)),
+        "Attr": (("s", 2, "bytes", False), ("func", 10, "FunctionName", False), ("list", 1, "AttrList", False)),
+        "AttrList": (("func", 9, "FunctionName", True),),
+        "FunctionName": (("name", 1, "string", False),),
+        "Library": (("function", 1, "Function", True),),
+        "Function": (
+            ("signature", 1, "Op", False),
+            ("node_def", 3, "Node", True),
+            ("ret", 4, "Result", True),
+        ),
+        "Result": (("key", 1, "string", False), ("value", 2, "string", False)),
+        "Op": (("name", 1, "string", False), ("input_arg", 2, "Argument", True), ("output_arg", 3, "Argument", True)),
+        "Argument": (("name", 1, "string", False),),
+        "Saver": (
+            ("filename_tensor_name", 1, "string", False),
+            ("save_tensor_name", 2, "string", False),
+            ("restore_op_name", 3, "string", False),
+        ),
+        "SignatureEntry": (("key", 1, "string", False), ("value", 2, "Signature", False)),
+        "Signature": (
+            ("inputs", 1, "TensorEntry", True),
+            ("outputs", 2, "TensorEntry", True),
+            ("method_name", 3, "string", False),
+        ),
+        "TensorEntry": (("key", 1, "string", False), ("value", 2, "Tensor", False)),
+        "Tensor": (("name", 1, "string", False),),
+        "CollectionEntry": (("key", 1, "string", False), ("value", 2, "Collection", False)),
+        "Collection": (("any_list", 5, "AnyList", False),),
+        "AnyList": (("value", 1, "Any", True),),
+        "Any": (("value", 2, "bytes", False),),
+        "AssetFile": (("tensor_info", 1, "Tensor", False), ("filename", 2, "string", False)),
+    },
+)
 
 
 class UnparsableError(ValueError):
@@ -130,7 +131,7 @@ def parse(content: bytes) -> list[MetaGraph]:
         UnparsableError: it is none.
     """
     try:
-        saved_model: Any = _class("SavedModel").FromString(content)
+        saved_model: Any = MESSAGES["SavedModel"].FromString(content)
         return [_meta_graph(graph) for graph in saved_model.meta_graphs]
     except message.DecodeError as error:
         raise UnparsableError(str(error)) from error
@@ -176,7 +177,7 @@ def _assets(graph: Any) -> Iterator[Any]:
     for collection in graph.collection_def:
         if collection.key == _ASSETS_COLLECTION:
             for packed in collection.value.any_list.value:
-                yield _class("AssetFile").FromString(packed.value)
+                yield MESSAGES["AssetFile"].FromString(packed.value)
 
 
 def _text(value: str | bytes) -> str:
@@ -206,25 +207,3 @@ def _node(where: str, node: Any) -> Node:
         strings,
         tuple(functions),
     )
-
-
-@cache
-def _pool() -> descriptor_pool.DescriptorPool:
-    # proto2 syntax: presence is kept.
-    file = descriptor_pb2.FileDescriptorProto(name="slipway/saved_model.proto", package=_PACKAGE, syntax="proto2")
-    for name, fields in _MESSAGES.items():
-        described = file.message_type.add(name=name)
-        for field_name, number, kind, repeated in fields:
-            field = described.field.add(name=field_name, number=number)
-            field.label = _FIELD.LABEL_REPEATED if repeated else _FIELD.LABEL_OPTIONAL
-            if kind in _SCALARS:
-                field.type = _SCALARS[kind]
-            else:
-                field.type, field.type_name = _FIELD.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return pool
-
-
-def _class(name: str) -> type[message.Message]:
-    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"{_PACKAGE}.{name}"))

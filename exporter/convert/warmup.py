@@ -6,16 +6,16 @@ The numbers below are those of prediction_log.proto, predict.proto and model.pro
 """
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+from google.protobuf import message
 
 from exporter.convert.served import Arrays, Served
 from exporter.errors import ConversionFailed, Stage
+from exporter.messages import Messages
 
 FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 PREDICT = "tensorflow/serving/predict"
@@ -24,17 +24,17 @@ MOST_RECORDS = 1000
 _FEW = 1024
 """Numbers in an input up to which they are recorded; of more, the first stands for all."""
 _DEFAULT = "serving_default"
-_FIELD = descriptor_pb2.FieldDescriptorProto
-_PACKAGE = "slipway.warmup"
 # message → (name, number, type, repeated); a map is a repeated message of a key and a value.
-_MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
-    "PredictionLog": (("predict_log", 6, "PredictLog", False),),
-    "PredictLog": (("request", 1, "PredictRequest", False),),
-    "PredictRequest": (("model_spec", 1, "ModelSpec", False), ("inputs", 2, "InputEntry", True)),
-    "ModelSpec": (("signature_name", 3, "string", False),),
-    "InputEntry": (("key", 1, "string", False), ("value", 2, "bytes", False)),
-}
-_SCALARS = {"string": _FIELD.TYPE_STRING, "bytes": _FIELD.TYPE_BYTES}
+_MESSAGES = Messages(
+    "slipway.warmup",
+    {
+        "PredictionLog": (("predict_log", 6, "PredictLog", False),),
+        "PredictLog": (("request", 1, "PredictRequest", False),),
+        "PredictRequest": (("model_spec", 1, "ModelSpec", False), ("inputs", 2, "InputEntry", True)),
+        "ModelSpec": (("signature_name", 3, "string", False),),
+        "InputEntry": (("key", 1, "string", False), ("value", 2, "bytes", False)),
+    },
+)
 
 
 def write(directory: Path, requests: Mapping[str, Arrays]) -> None:
@@ -59,7 +59,7 @@ def replay(served: Served, directory: Path) -> int:
     try:
         for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
             count += 1
-            log = _class("PredictionLog").FromString(record)
+            log: Any = _MESSAGES["PredictionLog"].FromString(record)
             if log.HasField("predict_log"):
                 request = log.predict_log.request
                 served.run(request.model_spec.signature_name or _DEFAULT, _inputs(request))
@@ -71,7 +71,7 @@ def replay(served: Served, directory: Path) -> int:
 
 
 def _record(signature: str, inputs: Arrays) -> bytes:
-    log: Any = _class("PredictionLog")()
+    log: Any = _MESSAGES["PredictionLog"]()
     request = log.predict_log.request
     request.model_spec.signature_name = signature
     for name, array in sorted(inputs.items()):
@@ -99,25 +99,3 @@ def _failed(how: str) -> ConversionFailed:
         stage=Stage.VERIFY,
         code="warmup_fails",
     )
-
-
-@cache
-def _pool() -> descriptor_pool.DescriptorPool:
-    # proto2 syntax: presence is kept.
-    file = descriptor_pb2.FileDescriptorProto(name="slipway/warmup.proto", package=_PACKAGE, syntax="proto2")
-    for name, fields in _MESSAGES.items():
-        described = file.message_type.add(name=name)
-        for field_name, number, kind, repeated in fields:
-            field = described.field.add(name=field_name, number=number)
-            field.label = _FIELD.LABEL_REPEATED if repeated else _FIELD.LABEL_OPTIONAL
-            if kind in _SCALARS:
-                field.type = _SCALARS[kind]
-            else:
-                field.type, field.type_name = _FIELD.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return pool
-
-
-def _class(name: str) -> Any:
-    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"{_PACKAGE}.{name}"))

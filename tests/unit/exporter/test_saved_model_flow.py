@@ -22,7 +22,7 @@ def meta(graph: str, *, around: str = "", outputs: str = "y:0", inputs: str = "x
             'signature_def { key: "__saved_model_init_op" value '
             f'{{ outputs {{ key: "i" value {{ name: "{init}" }} }} }} }}'
         )
-    message = saved_model_proto._class("SavedModel")()
+    message = saved_model_proto.MESSAGES["SavedModel"]()
     nodes = 'node { name: "x" op: "Placeholder" } node { name: "y" op: "Identity" input: "x" }'
     text = f'meta_graphs {{ meta_info_def {{ tags: "serve" }} {signature} {around} graph_def {{ {nodes} {graph} }} }}'
     text_format.Parse(text, message)

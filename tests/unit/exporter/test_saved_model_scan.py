@@ -12,7 +12,7 @@ GENUINE = sorted(TESTDATA.glob("*/*/saved_model.pb"))
 
 
 def graph(text: str, *, signature: str = "serving_default", tag: str = "serve") -> bytes:
-    message = saved_model_proto._class("SavedModel")()
+    message = saved_model_proto.MESSAGES["SavedModel"]()
     text_format.Parse(
         f'meta_graphs {{ meta_info_def {{ tags: "{tag}" }} signature_def {{ key: "{signature}" value {{}} }} {text} }}',
         message,
