@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 help:  ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: setup  ## the whole promise on this machine, in about two minutes
+demo: setup  ## the whole promise on this machine, in little more than a minute
 	$(BIN)/python -m demo
 
 up: setup  ## start the local cloud in the foreground
