@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from localcloud.kubelet.api import Object
-from localcloud.kubelet.container_state import ContainerRecord, Running, Terminated, Waiting, restarts, timestamp
+from localcloud.kubelet.container_state import ContainerRecord, Terminated, Waiting, restarts, timestamp
 
 
 def phase(records: Sequence[ContainerRecord], restart_policy: str) -> str:
@@ -76,8 +76,3 @@ def status(
     if pod_address is not None:
         document |= {"podIP": pod_address, "podIPs": [{"ip": pod_address}]}
     return document
-
-
-def was_running(record: ContainerRecord) -> bool:
-    """Whether the container runs."""
-    return isinstance(record.state, Running)

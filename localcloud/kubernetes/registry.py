@@ -14,7 +14,6 @@ Clients over HTTP and the controllers write through the same methods.
 """
 
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from localcloud.kubernetes.admission import admit
@@ -131,13 +130,6 @@ class Registry:
             )
             raise conflict(resource.subject(name), why)
         return self.update(resource, namespace, name, body, write)
-
-    def modify(
-        self, resource: Resource, namespace: str, name: str, change: Callable[[Object], Object], write: Write
-    ) -> Object:
-        """Replaces an object by what ``change`` makes of a copy of it. Raises ApiError."""
-        existing = self.get(resource, namespace, name)
-        return self._replace(resource, existing, decode(resource, change(clone(existing))), write)
 
     def apply(self, resource: Resource, namespace: str, name: str, config: Object, write: Write) -> tuple[Object, bool]:
         """Server-side apply. Returns the object, and whether it was created. Raises ApiError."""
