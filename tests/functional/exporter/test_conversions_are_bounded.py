@@ -49,13 +49,26 @@ def destination(tmp_path: Path) -> Iterator[Path]:
 def children(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended since
+            found += [int(child) for child in (task / "children").read_text().split()]
     return found
 
 
+def servers_of(pid: int) -> list[int]:
+    """The conversion processes among the children of ``pid``: the scan starts short-lived ones of its own."""
+    return [child for child in children(pid) if b"exporter.server" in command_line(child)]
+
+
 def server_of(pid: int) -> int:
-    (server,) = [child for child in children(pid) if b"exporter.server" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    (server,) = servers_of(pid)
     return server
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def gone(pid: int) -> bool:
@@ -297,8 +310,7 @@ def test_a_caller_that_is_killed_while_the_process_starts_takes_it_along(tmp_pat
         [sys.executable, "-c", program, sources / "two.keras", tmp_path / "1"], cwd=Path(__file__).parents[3]
     ) as caller:
         try:
-            await_true(lambda: bool(children(caller.pid)))
-            await_true(lambda: b"exporter.server" in Path(f"/proc/{children(caller.pid)[0]}/cmdline").read_bytes())
+            await_true(lambda: bool(servers_of(caller.pid)))
             server = server_of(caller.pid)
         finally:
             caller.kill()
