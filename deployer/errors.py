@@ -9,6 +9,7 @@
     │   ├── ClusterUnreachable    the Kubernetes API did not answer
     │   └── CloudRefused          Azure refused or failed an operation
     └── Conflict                  somebody else wrote first: read again and decide again (409)
+        └── LeaseLost             another instance may be at the same work by now: stop
 
 An SDK's error is chained as the cause. ``code`` is stable and documented in docs/reference/errors.md.
 """
@@ -92,3 +93,7 @@ class Conflict(SlipwayError):
     """Somebody else wrote first."""
 
     status = HTTPStatus.CONFLICT
+
+
+class LeaseLost(Conflict):
+    """Another instance may be at the same work by now; whoever reads this stops."""

@@ -18,6 +18,7 @@ from deployer.state import State
 
 log = logging.getLogger(__name__)
 
+HEARTBEAT = "timers/teardown"
 _UNFINISHED = timedelta(hours=1)  # how long after it fell asleep a model's deployments are looked at again
 
 
@@ -46,6 +47,7 @@ class Teardown:
     def run(self) -> Decision | None:
         """Decides and performs; None where another instance is at it."""
         with self.documents.lease("cluster") as held:
+            self.documents.put(HEARTBEAT, b"")
             if not held:
                 return None
             decision = self.decide()
@@ -98,7 +100,8 @@ class Teardown:
                 return record
             if recheck and now < use.used + use.after + self.policy.note:
                 return record
-            return record.but(asleep=True, route=None, rollout=None, changed_rung=now)
+            gone = record.but(asleep=True, route=None, rollout=None, changed_rung=now)
+            return gone.noting(now, "idle ladder" if recheck else "command", "put to sleep")
 
         for model in models:
             record = self.state.change(model, asleep)

@@ -163,9 +163,25 @@ def test_a_sweep_of_what_is_settled_asks_for_nothing() -> None:
     deployed.exporter.refused[b"garbage"] = REFUSAL
     deployed.drop("cats.keras", "one").drop("dogs.keras", "garbage").drop("mice/variables/variables.index", "half")
     deployed.world.pass_time(3600)
+    deployed.sweep.run()  # it reports what is unfinished
     before = len(deployed.world.changes())
     deployed.sweep.run()
-    assert deployed.world.changes()[before:] == []
+    assert [effect.subject for effect in deployed.world.changes()[before:]] == ["timers/sweep"]
+
+
+def test_a_sweep_with_nothing_to_do_costs_the_same_whatever_the_number_of_models() -> None:
+    costs = []
+    for count in (1, 20):
+        deployed = Deployed(gpus=count, pool_count=count)
+        for number in range(count):
+            deployed.store.drop(f"cats{number}.keras", f"model {number}")
+        deployed.run(300)
+        assert all(deployed.record(f"cats{number}").settled for number in range(count))
+        deployed.world.pass_time(3600)
+        before = len(deployed.world.effects)
+        deployed.sweep.run()
+        costs.append([effect.name for effect in deployed.world.effects[before:]])
+    assert costs == [["documents.put", "documents.list", "uploads.list"]] * 2
 
 
 def test_a_sweep_does_not_ask_again_for_a_rollout_that_goes_on() -> None:
