@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from deployer.activity import last_requests
+from deployer.errors import Conflict
 from deployer.idle import Decision, EmptyPool, IdlePolicy, ModelUse, SleepModels, Stay, StopCluster, plan_idle
 from deployer.operations import settle_operation
 from deployer.ports import Clock, Cluster, Documents, Workloads
@@ -59,10 +60,13 @@ class Teardown:
         """Puts all models to sleep and empties the GPU pool, now, by command.
 
         A model whose next version is on its way stays, and with it the pool.
+
+        Raises:
+            Conflict: ``busy``: the idle timer is at it, or another such command.
         """
         with self.documents.lease("cluster") as held:
             if not held:
-                return
+                raise Conflict("busy", "Another instance is taking compute down.", "Try again in a minute.")
             settle_operation(self.state, self.cluster, self.clock)
             self._sleep(tuple(use.model for use in self._uses() if not use.asleep), recheck=False)
             still_needed = any(use.needs_gpu and not use.asleep for use in self._uses())

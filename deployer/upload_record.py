@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from deployer.errors import Conflict
 from deployer.options import ServeOptions
-from deployer.record import AT_WORK, ModelRecord, RolloutStatus, UploadState, UploadStatus
+from deployer.record import AT_WORK, ENDED, ModelRecord, RolloutStatus, UploadState, UploadStatus
 from deployer.resolution import Upload
 from deployer.timeline import Stage, merged, stage_done
 
@@ -71,6 +71,8 @@ def set_back(
 ) -> ModelRecord:
     """The attempt failed for what may heal: the sweep tries again after a pause that doubles each time."""
     status = _mine(record, upload)
+    if status.state in ENDED:  # what failed came after the upload's own end
+        return record
     stage = status.stage or status.state
     failed = stage_done(stage, status.at, now, detail=reason, failed=True, attempt=status.attempts)
     due = now + min(pause * 2 ** (max(1, status.attempts) - 1), _LONGEST_PAUSE)

@@ -6,6 +6,7 @@ Everything that the deployer does outside passes ``World.effect``: there it is c
 
 import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -24,9 +25,10 @@ class Killed(BaseException):
 
 @dataclass(frozen=True)
 class Effect:
-    """One call to the outside. ``number`` counts those that change something, from 1; 0 for a mere look."""
+    """One call to the outside. ``number`` counts those that change something, from 1; 0 for a mere look. ``call`` counts all."""
 
     number: int
+    call: int
     name: str
     subject: str
     at: datetime
@@ -50,6 +52,7 @@ class World:
     effects: list[Effect] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     _changes: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _calls: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def clock(self) -> datetime:
         """The time."""
@@ -63,6 +66,10 @@ class World:
         """Kills the process at the change of this number, counted from the world's beginning."""
         self.faults.append(Fault(lambda effect: effect.number == number, Killed(number), after))
 
+    def fail_at(self, call: int, error: BaseException, *, after: bool = False) -> None:
+        """Makes the call of this number fail, looks included: without effect, or ``after`` it took place (a timeout)."""
+        self.faults.append(Fault(lambda effect: effect.call == call, error, after))
+
     def fail(self, name: str, error: BaseException, *, times: int = 1, after: bool = False) -> None:
         """Makes the next effects of this name fail."""
         self.faults.append(Fault(lambda effect: effect.name == name, error, after, times))
@@ -70,11 +77,16 @@ class World:
     @contextmanager
     def effect(self, name: str, subject: str = "", *, changes: bool = True) -> Iterator[None]:
         """One effect; its body is what happens outside."""
-        effect = Effect(next(self._changes) if changes else 0, name, subject, self.now)
+        effect = Effect(next(self._changes) if changes else 0, next(self._calls), name, subject, self.now)
         self._strike(effect, after=False)
         yield
         self.effects.append(effect)
         self._strike(effect, after=True)
+
+    @property
+    def calls(self) -> int:
+        """How many calls took place."""
+        return max((effect.call for effect in self.effects), default=0)
 
     def changes(self) -> list[Effect]:
         """The effects that changed something and took place."""
@@ -259,9 +271,19 @@ class FakeServables(Container):
     def _put(self, path: str, data: bytes, *, replace: bool) -> None:
         if path in self.blobs and not replace:
             raise Conflict("exists", f"'{path}' is there already.", "Look again at what there is.")
-        root = "/".join(path.split("/")[:2]) + "/saved_model.pb"
-        assert root not in self.blobs, f"'{path}' is written below a version that is visible"
+        folder = "/".join(path.split("/")[:2])
+        assert f"{folder}/saved_model.pb" not in self.blobs, f"'{path}' is written below a version that is visible"
         self.store(path, data)
+        if path == f"{folder}/saved_model.pb":
+            self._assert_whole(folder)
+
+    def _assert_whole(self, folder: str) -> None:
+        """A version is visible from now on, so all that its manifest lists must be there, and nothing else."""
+        manifest = json.loads(self.blobs[f"{folder}/servable.json"].data)
+        found = {name: hashlib.sha256(self.blobs[f"{folder}/{name}"].data).hexdigest() for name in manifest["files"]}
+        assert found == {name: file["sha256"] for name, file in manifest["files"].items()}
+        there = {name.removeprefix(f"{folder}/") for name in self.blobs if name.startswith(f"{folder}/")}
+        assert there == manifest["files"].keys() | {"servable.json"}
 
     def visible(self) -> dict[str, list[str]]:
         """What TensorFlow Serving would take for versions: directories with a saved_model.pb, and their files."""
