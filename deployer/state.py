@@ -3,6 +3,7 @@
 What the sweep must know of each model stands in the metadata of its record's blob, so that one listing tells of all models.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
@@ -13,6 +14,8 @@ from deployer.errors import Conflict, NotFound, SlipwayError
 from deployer.ports import Clock, Documents
 from deployer.record import ClusterRecord, Glance, ModelRecord, glance_of
 from deployer.timeline import BATCH, KEPT_STAGES, Entry, History, Stage, Timeline, merged
+
+log = logging.getLogger(__name__)
 
 _ATTEMPTS = 20
 _CLUSTER = "cluster.json"
@@ -40,7 +43,13 @@ class State:
             known = blob.metadata.get(_GLANCE)
             if known is not None:
                 yield Glance.model_validate_json(known).but(updated=blob.modified)
-            elif (record := self.find(_named(blob.name))) is not None:
+                continue
+            try:
+                record = self.find(_named(blob.name))
+            except SlipwayError as error:  # changed by hand, as no metadata says; the others are not to suffer for it
+                log.error("%s", error.message)
+                continue
+            if record is not None:
                 yield glance_of(record)
 
     def find(self, model: str) -> ModelRecord | None:

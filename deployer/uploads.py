@@ -130,7 +130,7 @@ class Uploads:
         if self._not_yet(upload, record):
             return
         if known is not None and known.attempts >= self.policy.attempts:
-            self._give_up(record.name, by="uploads", reason=f"It failed {known.attempts} times")
+            self._give_up(record.name, by="uploads", reason=_times(known.attempts))
             return
         self._supersede(upload, record)
         self._attempt(upload, lease)
@@ -147,13 +147,13 @@ class Uploads:
             except UploadRefused as refused:
                 self._refuse(upload, refused.stage, refused.message, refused.hint)
             except ExportError as error:
-                if not error.permanent:
-                    self._set_back(upload, error)
+                if error.permanent:
+                    self._refuse(upload, error.stage, error.message, error.hint)
+                elif not self._was_last(upload, error):
                     raise
-                self._refuse(upload, error.stage, error.message, error.hint)
             except SlipwayError as error:
-                self._set_back(upload, error)
-                raise
+                if not self._was_last(upload, error):
+                    raise
 
     def _older(self, upload: Upload, record: ModelRecord) -> bool:
         """Whether the model's upload is another file, newer than this one: ``Cats_v2`` and ``cats-v2`` are one model."""
@@ -205,17 +205,27 @@ class Uploads:
         )
         tag_upload(self.uploads, record)
 
-    def _set_back(self, upload: Upload, error: SlipwayError | ExportError) -> None:
+    def _was_last(self, upload: Upload, error: SlipwayError | ExportError) -> bool:
+        """Notes that the attempt failed for what may heal; tells whether it was the last, and the upload is given up."""
         log.warning("%s: %s", upload.primary.name, error.message)
         now = self.clock()
-        self.state.change(
+        record = self.state.change(
             upload.model,
             lambda before: upload_record.set_back(
                 before, upload, now, reason=error.message, hint=error.hint, pause=self.policy.pause
             ),
         )
+        status = record.upload
+        if status is None or status.state in ENDED or status.attempts < self.policy.attempts:
+            return False
+        self._give_up(upload.model, by="uploads", reason=_times(status.attempts))
+        return True
 
     def _give_up(self, model: str, *, by: str, reason: str) -> None:
         now = self.clock()
         record = self.state.change(model, lambda before: upload_record.given_up(before, now, by=by, reason=reason))
         tag_upload(self.uploads, record)
+
+
+def _times(attempts: int) -> str:
+    return f"It failed {attempts} times" if attempts > 1 else "It failed"
