@@ -10,7 +10,7 @@ from azurefunctions.extensions.bindings import blob
 from deployer import __version__, http
 from deployer.errors import SlipwayError
 from deployer.settings import Settings
-from deployer.wiring import Application, from_environment
+from deployer.wiring import MODELS, Application, from_environment
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 settings = Settings()
@@ -40,7 +40,9 @@ def advance_rollout(message: func.QueueMessage) -> None:
 @app.queue_trigger(arg_name="message", queue_name="webjobs-blobtrigger-poison", connection="AzureWebJobsStorage")
 def upload_given_up(message: func.QueueMessage) -> None:
     """The platform gave up on an upload: its state says so."""
-    application().uploads.given_up(json.loads(message.get_body())["BlobName"])
+    told = json.loads(message.get_body())
+    if told["ContainerName"] == MODELS:  # the queue is the account's
+        application().uploads.given_up(told["BlobName"])
 
 
 @app.queue_trigger(arg_name="message", queue_name="rollouts-poison", connection="AzureWebJobsStorage")

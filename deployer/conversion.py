@@ -110,10 +110,10 @@ class Conversion:
 
     def _finished(self, upload: Upload, version: VersionRecord | None) -> VersionRecord | None:
         """The version, where an attempt before published all of it and was killed before it said so."""
-        size = published_size(self.servables, upload.model, version.version) if version is not None else None
-        if version is None or size is None:
+        if version is None:
             return None
-        return self._published(upload, version, size, self.clock())
+        size = published_size(self.servables, upload.model, version.version, version.identity)
+        return None if size is None else self._published(upload, version, size, self.clock())
 
     def _published(self, upload: Upload, version: VersionRecord, size: int, started: datetime) -> VersionRecord:
         published = version.but(state="published", bytes=size)

@@ -4,6 +4,7 @@
 ``repair`` makes the records of models whose record is gone (``deployer.repair``); it changes no record that there is.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -16,6 +17,8 @@ from deployer.record import ModelRecord
 from deployer.repair import Repair, Shelf, shelves
 from deployer.settings import ClusterSettings
 from deployer.state import State
+
+log = logging.getLogger(__name__)
 
 Level = Literal["ok", "warning", "error"]
 
@@ -106,7 +109,7 @@ class Doctor:
 
     def _models(self) -> Iterator[Finding]:
         on_shelf = shelves(self.servables.listing(""))
-        running = self.cluster.state().power == "Running"
+        running = self._runs()
         known = set()
         for name in self.state.models():
             known.add(name)
@@ -114,6 +117,15 @@ class Doctor:
         for name in sorted(on_shelf.keys() - known):
             if on_shelf[name].whole:
                 yield Finding(name, "error", f"'{name}' has servables and no record: it was lost.", _REPAIR)
+
+    def _runs(self) -> bool:
+        try:
+            return self.cluster.state().power == "Running"
+        except (
+            SlipwayError
+        ) as error:  # the check of the cluster tells; records and servables are looked at all the same
+            log.warning("%s", error.message)
+            return False
 
     def _model(self, name: str, shelf: Shelf | None, *, running: bool) -> Iterator[Finding]:
         record = self.state.find(name)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deployer.ports import BlobRef, Lease, ServableStore
 from exporter import Manifest, VerifiedServable
+from exporter.manifest import FILE_NAME
 
 _LAST = "saved_model.pb"
 
@@ -50,11 +51,17 @@ def publish(
     return sum(path.stat().st_size for path in files.values())
 
 
-def published_size(store: ServableStore, model: str, version: int) -> int | None:
-    """The size in bytes of a version whose publish has finished; None where it has not."""
+def published_size(store: ServableStore, model: str, version: int, identity: str) -> int | None:
+    """The size in bytes of a version of this identity whose publish has finished; None where it has not."""
     prefix = f"{model}/{version}/"
     sizes = {blob.name.removeprefix(prefix): blob.size for blob in store.listing(prefix)}
-    return sum(sizes.values()) if _LAST in sizes else None
+    stored = store.read(prefix + FILE_NAME) if _LAST in sizes else None
+    if stored is None:
+        return None
+    made_of = Manifest.model_validate_json(stored.data).identity  # None: written before it was recorded
+    if made_of not in (identity, None):
+        return None
+    return sum(sizes.values())
 
 
 def unpublish(store: ServableStore, model: str, version: int | None = None) -> None:

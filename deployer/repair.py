@@ -4,7 +4,8 @@
     the cluster → which version serves (the stable Service selects it), at what address, with which options
     the drop    → what was taken already (index tags), so that it is not taken again
 
-A model whose pods cannot be seen is put down as asleep: its next request wakes it. Nothing is started for a repair.
+A model without pods is put down as asleep: its next request wakes it. Nothing is started for a repair, and nothing is made
+while the cluster runs and does not answer: what serves could be taken for what sleeps.
 """
 
 import logging
@@ -14,7 +15,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from deployer.errors import ClusterUnreachable, UploadRefused
+from deployer.errors import UploadRefused
 from deployer.options import ServeOptions, parse_options
 from deployer.ports import BlobRef, Clock, Cluster, RolloutQueue, ServableStore, UploadStore, Workload, Workloads
 from deployer.record import ModelRecord, Route, UploadState, UploadStatus, VersionRecord
@@ -65,7 +66,7 @@ def shelves(listed: Iterable[BlobRef]) -> dict[str, Shelf]:
 
 @dataclass(frozen=True)
 class Repair:
-    """``run`` makes what is missing."""
+    """``run`` makes what is missing, ``model`` one record before it would begin empty."""
 
     state: State
     uploads: UploadStore
@@ -75,10 +76,26 @@ class Repair:
     queue: RolloutQueue
     clock: Clock
 
+    def model(self, name: str) -> bool:
+        """Makes the record of a model that has none and has servables, so that no version of it is made or numbered twice.
+
+        Raises:
+            ClusterUnreachable: the cluster runs and does not tell what serves.
+        """
+        return bool(self._make(shelves(self.servables.listing(f"{name}/"))))
+
     def run(self) -> list[str]:
-        """Makes each record that is missing; tells of which models. Safe to repeat."""
+        """Makes each record that is missing; tells of which models. Safe to repeat.
+
+        Raises:
+            ClusterUnreachable: the cluster runs and does not tell what serves.
+        """
         known = set(self.state.models())
-        lost = {name: shelf for name, shelf in shelves(self.servables.listing("")).items() if name not in known}
+        return self._make(
+            {name: shelf for name, shelf in shelves(self.servables.listing("")).items() if name not in known}
+        )
+
+    def _make(self, lost: Mapping[str, Shelf]) -> list[str]:
         if not lost:
             return []
         dropped = newest_uploads(self.uploads.listing(""))
@@ -110,6 +127,7 @@ class Repair:
             name=name, updated=now, upload=status, next_version=max(shelf.numbers) + 1, desired=desired, route=route,
             asleep=desired is not None and not awake, previous=max((n for n in numbers if n != desired), default=None),
             decided=self.state.decided(name),
+            taken={blob.name: blob.etag for blob in upload.blobs} if upload is not None and status is not None else {},
         )  # fmt: skip
         for version in versions:
             mine = version.version == desired
@@ -141,11 +159,7 @@ class Repair:
     def _objects(self, name: str) -> tuple[int | None, dict[int, Workload]]:
         if self.cluster.state().power == "Stopped":
             return None, {}
-        try:
-            return self.workloads.selected(name), {work.version: work for work in self.workloads.of(name)}
-        except ClusterUnreachable as error:
-            log.warning("the cluster does not tell what serves of '%s': %s", name, error.message)
-            return None, {}
+        return self.workloads.selected(name), {work.version: work for work in self.workloads.of(name)}
 
     def _serve(self, upload: Upload | None, work: Workload | None) -> ServeOptions:
         """The options as the file beside the upload says them, else as the version's objects were rendered."""

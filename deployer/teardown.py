@@ -53,6 +53,7 @@ class Teardown:
                 return None
             decision = self.decide()
             log.info("idle: %s", decision)
+            held.check()
             self._perform(decision)
             return decision
 

@@ -41,7 +41,7 @@ def begun(record: ModelRecord, upload: Upload, now: datetime) -> ModelRecord:
         cut = stage_done(before.stage or before.state, before.at, now, attempt=before.attempts)
         status = status.but(stages=merged(status.stages, [cut.but(outcome="interrupted")]))
     after = record.but(upload=status, removed=None, taken={blob.name: blob.etag for blob in upload.blobs})
-    return after if _same(record, upload) else after.noting(now, who(upload), "taken", f"ETag {upload.primary.etag}")
+    return after.noting(now, who(upload), "taken", f"ETag {upload.primary.etag}") if status.attempts == 1 else after
 
 
 def at(record: ModelRecord, upload: Upload, state: UploadState, stage: str, now: datetime) -> ModelRecord:

@@ -20,6 +20,7 @@ from deployer.errors import Conflict, LeaseLost, SlipwayError, UploadRefused
 from deployer.names import part_of
 from deployer.ports import BlobRef, Clock, Documents, Lease, RolloutQueue, UploadStore
 from deployer.record import ENDED, ModelRecord
+from deployer.repair import Repair
 from deployer.resolution import Upload, resolve
 from deployer.state import State
 from deployer.tags import tag_upload, tags_of
@@ -51,6 +52,7 @@ class Uploads:
     uploads: UploadStore
     queue: RolloutQueue
     conversion: Conversion
+    repairs: Repair
     policy: UploadPolicy
     clock: Clock
 
@@ -113,7 +115,11 @@ class Uploads:
         Raises:
             Conflict: its blobs changed meanwhile, and it must be begun anew.
         """
-        record = self.state.find(upload.model) or ModelRecord(name=upload.model, updated=self.clock())
+        record = self.state.find(upload.model)
+        if record is None and self.repairs.model(upload.model):
+            log.warning("the record of '%s' was lost; it was made anew from its servables", upload.model)
+            record = self.state.find(upload.model)
+        record = record or ModelRecord(name=upload.model, updated=self.clock())
         known = record.upload if record.upload and record.upload.fingerprint == upload.fingerprint else None
         if known is not None and known.state in ENDED:
             tag_upload(self.uploads, record)  # the call that ended it may have been killed before it said so

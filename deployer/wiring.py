@@ -74,7 +74,8 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     conversion = Conversion(
         state, store, servables, queue, exporter.options_inside, _Scan(settings), _Export(settings), _now
     )
-    uploads = Uploads(state, documents, store, queue, conversion, _upload_policy(settings), _now)
+    repairs = Repair(state, store, servables, cluster, workloads, queue, _now)
+    uploads = Uploads(state, documents, store, queue, conversion, repairs, _upload_policy(settings), _now)
     removals = Removals(state, documents, store, servables, cluster, workloads, queue, _now)
     retries = Retries(state, queue, _now)
     executor = Executor(
@@ -108,7 +109,7 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
             StorageQueues(queues),
             cluster,
             workloads,
-            Repair(state, store, servables, cluster, workloads, queue, _now),
+            repairs,
             _now,
         ),
         teardown=teardown,

@@ -187,7 +187,8 @@ class Deployed:
             self.state, self.store, self.servables, self.queue, self.exporter.options_inside, self.exporter.scan,
             self.exporter.export, clock,
         )  # fmt: skip
-        self.uploads = Uploads(self.state, self.documents, self.store, self.queue, conversion, UPLOADS, clock)
+        repairs = Repair(self.state, self.store, self.servables, self.cluster, self.kubernetes, self.queue, clock)
+        self.uploads = Uploads(self.state, self.documents, self.store, self.queue, conversion, repairs, UPLOADS, clock)
         executor = Executor(
             self.state,
             self.cluster,
@@ -217,7 +218,7 @@ class Deployed:
         self.doctor = Doctor(
             CLUSTER, self.state, self.documents, self.store, self.servables, FakeQueues({"rollouts": 0}), self.cluster,
             self.kubernetes,
-            Repair(self.state, self.store, self.servables, self.cluster, self.kubernetes, self.queue, clock), clock,
+            repairs, clock,
         )  # fmt: skip
 
     def record(self, model: str) -> ModelRecord:

@@ -10,6 +10,9 @@ from deployer.repair import Shelf, shelves
 from deployer.settings import ClusterSettings
 from tests.deployed import Deployed
 from tests.fakes import FakeQueues
+from tests.unit.deployer.bundles import bundle_index, saved_model
+
+INDEX = bundle_index({0: 300})
 
 DOWN = Unavailable("storage", "Storage did not do this.", "Check the account.")
 
@@ -78,6 +81,12 @@ def test_a_timer_that_stands_still_is_told_with_its_last_time(deployed: Deployed
 def test_a_cluster_that_does_not_answer_is_told(deployed: Deployed) -> None:
     deployed.world.fail("workloads.nodes", ClusterUnreachable("kubernetes", "It did not answer.", "Look."), times=1)
     assert only(deployed, "cluster", "error") == "It did not answer."
+
+
+def test_models_are_looked_at_though_azure_does_not_answer(deployed: Deployed) -> None:
+    del deployed.servables.blobs["cats/1/saved_model.pb"]
+    deployed.world.fail("cluster.state", Unavailable("azure", "Azure did not answer.", "Look."), times=2)
+    assert [finding["check"] for finding in wrong(deployed)] == ["cluster", "cats"]
 
 
 def test_a_record_that_cannot_be_read_is_told_and_the_others_are_looked_at(deployed: Deployed) -> None:
@@ -158,6 +167,39 @@ def test_an_upload_that_came_while_the_state_was_lost_is_taken(deployed: Deploye
     deployed.run()
     assert [item.version for item in deployed.record("cats").versions] == [1, 2]
     assert deployed.serving("cats") == 2
+
+
+def test_a_directory_that_is_overwritten_after_a_repair_is_left_to_settle_as_before() -> None:
+    deployed = Deployed()
+    for name, content in (("saved_model.pb", saved_model(variables=True)), ("variables/variables.index", INDEX)):
+        deployed.store.drop(f"cats/{name}", content)
+    deployed.drop("cats/variables/variables.data-00000-of-00001", b"x" * 300)
+    before = deployed.record("cats").taken
+    deployed.documents.blobs.clear()
+    deployed.doctor.repair()
+    assert deployed.record("cats").taken == before and len(before) == 3
+    deployed.drop("cats/saved_model.pb", saved_model(variables=True, saver=True), seconds=20)
+    assert [item.version for item in deployed.record("cats").versions] == [1]
+
+
+def test_an_upload_to_a_model_whose_record_was_lost_makes_the_record_first(deployed: Deployed) -> None:
+    """Else its first version would be numbered 1 again, and be taken for the one that lies there."""
+    deployed.documents.blobs.clear()
+    deployed.drop("cats.keras", "two")
+    assert [(item.version, item.state) for item in deployed.record("cats").versions] == [(1, "retired"), (2, "serving")]
+    deployed.documents.blobs.clear()
+    deployed.drop("cats.keras", "one")
+    assert (deployed.serving("cats"), deployed.exporter.conversions) == (1, 2)
+
+
+def test_nothing_is_made_anew_while_a_running_cluster_does_not_answer(deployed: Deployed) -> None:
+    deployed.documents.blobs.clear()
+    deployed.world.fail("workloads.selected", ClusterUnreachable("kubernetes", "It did not answer.", "Look."), times=1)
+    with pytest.raises(ClusterUnreachable):
+        deployed.doctor.repair()
+    assert list(deployed.state.models()) == []
+    deployed.doctor.repair()
+    assert deployed.serving("cats") == 1
 
 
 def test_a_version_gone_back_to_stays_so_after_a_repair() -> None:

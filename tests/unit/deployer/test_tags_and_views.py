@@ -3,6 +3,8 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from deployer.record import (
     ClusterRecord,
     ModelRecord,
     Operation,
+    Removal,
     RolloutStatus,
     Route,
     UploadState,
@@ -133,3 +136,20 @@ def test_the_next_rung_is_told_with_its_reason(
 ) -> None:
     shown = cluster_view(AWAKE, ClusterRecord(updated=NOON), decision, pool="gpu", all_asleep=False, now=NOON)
     assert tuple(shown["idle"].values()) == idle
+
+
+def test_the_reference_page_explains_every_state() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "states.md").read_text()
+    explained = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", page, flags=re.MULTILINE))))
+    words = {state_of(ModelRecord(name="cats", updated=NOON, **fields)) for fields in SHOWN}
+    assert explained >= words | set(get_args(UploadState))
+
+
+SHOWN: list[dict[str, Any]] = [
+    {"removed": Removal(at=NOON, uploads=False)},
+    {"upload": upload("deleted")},
+    {"versions": (V1,), "desired": 1, "asleep": True},
+    {"versions": (V1,), "desired": 1},
+    {"versions": (V1,), "desired": 1, "route": ROUTE},
+    *({"upload": upload(state)} for state in get_args(UploadState)),
+]
