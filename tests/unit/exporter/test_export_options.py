@@ -31,6 +31,7 @@ MANIFEST = {
     "bytes": 7,
     "timings": {"scan": 0.1},
     "sandbox": {"network": "none", "processes": "none", "files": "confined"},
+    "identity": "d1",
 }
 
 
