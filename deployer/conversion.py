@@ -16,11 +16,11 @@ from deployer.fetching import Fetched, OptionsInside, fetch
 from deployer.options import ServeOptions
 from deployer.ports import Clock, Lease, RolloutQueue, ServableStore, UploadStore
 from deployer.publishing import publish, published_size, unchanged, unpublish
-from deployer.record import ModelRecord, UploadState, VersionRecord
+from deployer.record import ModelRecord, VersionRecord
 from deployer.resolution import Upload, resolve
 from deployer.state import State
 from deployer.tags import tag_upload
-from deployer.timeline import stage_done
+from deployer.timeline import Stage, stage_done
 from exporter import ExportOptions, ScanReport, VerifiedServable
 
 log = logging.getLogger(__name__)
@@ -53,73 +53,80 @@ class Conversion:
         started = self.clock()
         fetched = fetch(upload, self.uploads, self.options_inside, folder / "source")
         report = self.scan(fetched.source, fetched.options.export, fetched.labels)
-        self._ended(upload, "scan", started)
+        scanned = stage_done("scan", started, self.clock())
         lease.check()
         self._abandon_others(upload, report.digest)
         version = self.state.model(upload.model).by_identity(report.digest)
         if version is None or version.state == "publishing":
-            version = self._finished(upload, version) or self._make(upload, fetched, report, lease, folder / "servable")
+            version = self._finished(upload, version, scanned) or self._make(
+                upload, fetched, report, scanned, lease, folder / "servable"
+            )
+        else:
+            self.state.change(upload.model, lambda before: upload_record.ended(before, upload, scanned))
         lease.check()
         self._desire(upload, version.version, fetched.options.serve)
 
     def _make(
-        self, upload: Upload, fetched: Fetched, report: ScanReport, lease: Lease, destination: Path
+        self, upload: Upload, fetched: Fetched, report: ScanReport, scanned: Stage, lease: Lease, destination: Path
     ) -> VersionRecord:
         started = self.clock()
-        self._at(upload, "converting", "convert")
+        record = self.state.change(
+            upload.model, lambda before: upload_record.at(before, upload, "converting", "convert", started, scanned)
+        )
+        tag_upload(self.uploads, record)
         servable = self.export(report, destination)
         timings = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in servable.manifest.timings.items())
-        self._ended(upload, "convert", started, detail=timings)
-        started = self.clock()
+        converted = stage_done("convert", started, self.clock(), detail=timings)
         self._unchanged(upload)
-        self._at(upload, "publishing", "publish")
-        version = self._numbered(upload, servable, report.digest, fetched.options.serve, started)
+        started = self.clock()
+        version = self._numbered(upload, servable, report.digest, fetched.options.serve, converted)
         copies = unchanged(fetched.source, fetched.files, servable.manifest)
         size = publish(servable, self.servables, lease, model=upload.model, version=version.version, copies=copies)
         return self._published(upload, version, size, started)
 
     def _numbered(
-        self, upload: Upload, servable: VerifiedServable, identity: str, serve: ServeOptions, now: datetime
+        self, upload: Upload, servable: VerifiedServable, identity: str, serve: ServeOptions, converted: Stage
     ) -> VersionRecord:
-        manifest = servable.manifest
+        """The version that is to be published: that of an attempt before, or the next."""
+        manifest, now = servable.manifest, self.clock()
 
         def numbered(record: ModelRecord) -> ModelRecord:
-            if record.by_identity(identity) is not None:
-                return record
+            after = upload_record.at(record, upload, "publishing", "publish", now, converted)
+            if after.by_identity(identity) is not None:
+                return after
             version = VersionRecord(
                 version=record.next_version, identity=identity, state="publishing", created=now, serve=serve,
                 source=manifest.source.model_dump(mode="json"), labels=len(manifest.labels) if manifest.labels else None,
                 signatures={name: item.model_dump(mode="json") for name, item in manifest.signatures.items()},
                 parity=manifest.parity.max_abs_error,
             )  # fmt: skip
-            return (
-                upload_record.at(record, upload, "publishing", "publish", now)
-                .but(next_version=record.next_version + 1)
-                .with_version(version)
-                .noting(
-                    now, upload_record.who(upload), f"v{version.version} is made of it", f"identity {identity[:12]}"
-                )
-            )
+            what, why = f"v{version.version} is made of it", f"identity {identity[:12]}"
+            after = after.with_version(version).but(next_version=record.next_version + 1)
+            return after.noting(now, upload_record.who(upload), what, why)
 
-        version = self.state.change(upload.model, numbered).by_identity(identity)
+        record = self.state.change(upload.model, numbered)
+        tag_upload(self.uploads, record)
+        version = record.by_identity(identity)
         if version is None:  # only a writer that forgets versions could bring this about
             raise Conflict(
                 "lost_version", f"The new version of '{upload.model}' vanished from its record.", "Try again."
             )
         return version
 
-    def _finished(self, upload: Upload, version: VersionRecord | None) -> VersionRecord | None:
+    def _finished(self, upload: Upload, version: VersionRecord | None, scanned: Stage) -> VersionRecord | None:
         """The version, where an attempt before published all of it and was killed before it said so."""
         if version is None:
             return None
         size = published_size(self.servables, upload.model, version.version, version.identity)
-        return None if size is None else self._published(upload, version, size, self.clock())
+        return None if size is None else self._published(upload, version, size, self.clock(), scanned)
 
-    def _published(self, upload: Upload, version: VersionRecord, size: int, started: datetime) -> VersionRecord:
+    def _published(
+        self, upload: Upload, version: VersionRecord, size: int, started: datetime, *before: Stage
+    ) -> VersionRecord:
         published = version.but(state="published", bytes=size)
         stage = stage_done("publish", started, self.clock(), detail=f"v{version.version}")
         self.state.change(
-            upload.model, lambda record: upload_record.ended(record.with_version(published), upload, stage)
+            upload.model, lambda record: upload_record.ended(record.with_version(published), upload, *before, stage)
         )
         return published
 
@@ -156,12 +163,3 @@ class Conversion:
             raise Conflict(
                 "overwritten", f"'{upload.primary.name}' changed during its conversion.", "It is begun anew."
             )
-
-    def _at(self, upload: Upload, state: UploadState, stage: str) -> None:
-        now = self.clock()
-        record = self.state.change(upload.model, lambda before: upload_record.at(before, upload, state, stage, now))
-        tag_upload(self.uploads, record)
-
-    def _ended(self, upload: Upload, stage: str, started: datetime, *, detail: str = "") -> None:
-        ended = stage_done(stage, started, self.clock(), detail=detail)
-        self.state.change(upload.model, lambda before: upload_record.ended(before, upload, ended))

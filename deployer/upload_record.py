@@ -44,9 +44,12 @@ def begun(record: ModelRecord, upload: Upload, now: datetime) -> ModelRecord:
     return after.noting(now, who(upload), "taken", f"ETag {upload.primary.etag}") if status.attempts == 1 else after
 
 
-def at(record: ModelRecord, upload: Upload, state: UploadState, stage: str, now: datetime) -> ModelRecord:
-    """The upload has come to a stage."""
-    return record.but(upload=_mine(record, upload).but(state=state, stage=stage, at=now, reason=None, hint=None))
+def at(
+    record: ModelRecord, upload: Upload, state: UploadState, stage: str, now: datetime, *before: Stage
+) -> ModelRecord:
+    """The upload has come to a stage; the stages before have ended."""
+    after = ended(record, upload, *before)
+    return after.but(upload=_mine(after, upload).but(state=state, stage=stage, at=now, reason=None, hint=None))
 
 
 def ended(record: ModelRecord, upload: Upload, *stages: Stage) -> ModelRecord:

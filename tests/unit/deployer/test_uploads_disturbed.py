@@ -262,7 +262,7 @@ def test_the_sweep_waits_longer_after_each_failure(deployed: Deployed) -> None:
 def test_what_the_platform_gives_up_is_written_down(deployed: Deployed) -> None:
     """The process was killed, and then the lease could not be had five times."""
     deployed.store.drop("cats.keras", "one", event=False)
-    deployed.world.kill_at(5)
+    deployed.world.kill_at(4)
     with pytest.raises(Killed):
         deployed.uploads.take("cats.keras")
     assert state(deployed) == ("scanning", None)
