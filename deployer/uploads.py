@@ -169,9 +169,14 @@ class Uploads:
         return newest is not None and newest.modified > upload.primary.modified
 
     def _supersede(self, upload: Upload, record: ModelRecord) -> None:
-        """Tells so on the blob whose place another takes."""
-        if record.upload is not None and record.upload.blob != upload.primary.name:
-            self.uploads.tag(record.upload.blob, tags_of("superseded", None, f"by {upload.primary.name}"))
+        """Tells so on the blob whose place another takes; within a directory the tags move to its saved_model.pb."""
+        before = record.upload.blob if record.upload is not None else upload.primary.name
+        if before == upload.primary.name:
+            return
+        if any(blob.name == before for blob in upload.blobs):
+            self.uploads.tag(before, tags_of("", None, None))
+        else:
+            self.uploads.tag(before, tags_of("superseded", None, f"by {upload.primary.name}"))
 
     def _not_yet(self, upload: Upload, record: ModelRecord) -> bool:
         """Whether more of the upload is to come; that is recorded."""
@@ -193,6 +198,7 @@ class Uploads:
             change = lambda before: upload_record.waiting(before, upload, now, reason=reason, due=settled)  # noqa: E731
         else:
             return False
+        self._supersede(upload, record)
         tag_upload(self.uploads, self.state.change(upload.model, change))
         return True
 

@@ -60,6 +60,14 @@ def test_a_directory_is_taken_once_when_its_last_file_comes(deployed: Deployed) 
     assert (deployed.serving("cats"), deployed.exporter.conversions) == (1, 1)
 
 
+def test_the_tags_of_a_directory_are_on_one_blob_at_a_time(deployed: Deployed) -> None:
+    for name, content in ((INDEX, bundle_index({0: 300})), (DATA, b"x" * 300), (PB, saved_model(variables=True))):
+        deployed.drop(name, content)
+        tagged = [blob for blob in deployed.store.blobs if deployed.store.tags(blob)]
+        assert tagged == [name]
+    assert deployed.store.tags(PB) == {"slipway_state": "serving", "slipway_version": "1"}
+
+
 def test_a_directory_that_stays_unfinished_is_reported_once_and_taken_when_it_is_whole(deployed: Deployed) -> None:
     deployed.drop(PB, saved_model(variables=True)).drop(INDEX, bundle_index({0: 300}))
     deployed.sweep.run()
