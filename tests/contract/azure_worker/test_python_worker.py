@@ -18,11 +18,14 @@ HTTP = [("httpTrigger", "IN"), ("http", "OUT")]
 EXPECTED = {
     "model_uploaded": [("blobTrigger", "IN")],
     "advance_rollout": [("queueTrigger", "IN")],
+    "upload_given_up": [("queueTrigger", "IN")],
+    "rollout_given_up": [("queueTrigger", "IN")],
     "sweep": [("timerTrigger", "IN")],
     "teardown_idle": [("timerTrigger", "IN")],
     "classify": HTTP,
     "models": HTTP,
     "cluster": HTTP,
+    "doctor": HTTP,
     "health": HTTP,
 }
 
