@@ -1,7 +1,8 @@
 """What idle compute may go now. Pure: ``deployer.teardown`` observes before, performs after, and checks again in between.
 
 The ladder: awake → ``pods`` (a model's deployments to 0) → ``pool`` (GPU pool to 0) → ``stopped`` (cluster stopped).
-Nothing goes during a rollout, a wake or a long operation, nor inside a hold.
+Nothing goes during a rollout, a wake or a long operation, nor inside a hold. On a cluster whose nodes are not Slipway's
+the ladder ends at ``pods``.
 """
 
 from collections.abc import Sequence
@@ -80,7 +81,7 @@ def plan_idle(
         return SleepModels(idle, "no request for long enough")
     gpu_awake = [use for use in awake if use.needs_gpu]
     last_change = max((use.used for use in uses if use.asleep), default=None)
-    if cluster.pool_count > 0 and not gpu_awake:
+    if cluster.pool_count and not gpu_awake:
         due = (last_change or record.updated) + policy.pool_after
         if now >= due:
             return EmptyPool("no model that takes a GPU is awake")

@@ -105,11 +105,14 @@ Power = Literal["Running", "Stopped"]
 
 @dataclass(frozen=True)
 class ClusterState:
-    """What Azure says of the cluster and its GPU pool; ``busy`` while an operation runs on either."""
+    """What Azure says of the cluster and its GPU pool; ``busy`` while an operation runs on either.
+
+    ``pool_count`` is None where there is no pool of ours to scale: the cluster is somebody else's, only its pods are ours.
+    """
 
     power: Power
     busy: bool
-    pool_count: int
+    pool_count: int | None
     provisioning: str
 
 
@@ -142,13 +145,19 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True)
 class ClusterAccess:
-    """How the Kubernetes API is reached: by a client certificate (PEM) or by a bearer token, asked for with each request."""
+    """How the Kubernetes API is reached: by a client certificate (PEM) or by a bearer token, asked for with each request.
+
+    ``verify``: whether the server's certificate is checked, against ``authority`` (PEM) or, without it, the system's own;
+    ``server_name`` is the name it must bear, where that is not the address's.
+    """
 
     server: str
     authority: bytes | None = None
     certificate: bytes | None = None
     key: bytes | None = None
     token: Callable[[], str] | None = None
+    verify: bool = True
+    server_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +171,7 @@ class PodFailure:
 
 @dataclass(frozen=True)
 class Workload:
-    """One version's Deployment.
+    """One version's Deployment, or InferenceService.
 
     ``complete``: the newest generation is rolled out, not merely available. ``options``: those it was rendered for, as JSON.
     """
@@ -178,7 +187,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Nodes:
-    """The GPU pool's nodes as Kubernetes sees them: how many are ready, GPUs in all and not yet claimed."""
+    """The nodes for models on GPUs as Kubernetes sees them: how many are ready, GPUs in all and not yet claimed."""
 
     ready: int
     gpus: int
@@ -189,10 +198,10 @@ class Workloads(Protocol):
     """The Kubernetes objects of the namespace."""
 
     def nodes(self) -> Nodes:
-        """The GPU pool's nodes."""
+        """The nodes for models on GPUs."""
 
     def of(self, model: str) -> tuple[Workload, ...]:
-        """All versions of a model that have a Deployment."""
+        """All versions of a model that have a Deployment or InferenceService."""
 
     def selected(self, model: str) -> int | None:
         """The version that the model's stable Service selects."""
@@ -201,7 +210,7 @@ class Workloads(Protocol):
         """Server-side apply, in order."""
 
     def scale(self, model: str, version: int, replicas: int) -> None:
-        """Sets a version's replicas; a version without a Deployment stays without."""
+        """Sets a version's replicas; a version that has no objects stays without."""
 
     def delete_version(self, model: str, version: int) -> None:
         """Deletes a version's objects, those that are there."""

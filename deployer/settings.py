@@ -4,7 +4,9 @@
 (``AzureWebJobsStorage``, as a connection string or in its identity forms), so it has no setting here.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,8 +17,13 @@ class _Group(BaseModel):
 
 
 class ClusterSettings(_Group):
-    """The AKS cluster that serves."""
+    """The AKS cluster that serves, or with a kubeconfig any other."""
 
+    kubeconfig: str = Field(
+        "",
+        description="path or YAML text of a kubeconfig: any existing cluster instead of AKS, whose nodes are left alone",
+    )
+    context: str = Field("", description="context of that kubeconfig; empty: its current one")
     subscription_id: str = Field("", description="Azure subscription of the cluster")
     resource_group: str = Field("", description="resource group of the cluster")
     name: str = Field("", description="the managed cluster's name")
@@ -33,13 +40,38 @@ class ClusterSettings(_Group):
 class ServingSettings(_Group):
     """What a pod of TensorFlow Serving looks like."""
 
+    flavor: Literal["kubeflow", "kserve"] = Field(
+        "kubeflow",
+        description="`kubeflow`: a Deployment per version; `kserve`: an InferenceService, where KServe is installed",
+    )
+    service: Literal["internal", "load-balancer", "cluster-ip"] = Field(
+        "internal",
+        description="a version's Service: Azure's `internal` load balancer, the cluster's own `load-balancer` (which may be "
+        "public), or `cluster-ip` for an app that reaches the cluster's Service addresses",
+    )
     image: str = Field("tensorflow/serving:2.20.0", description="image for models that serve on CPU")
     gpu_image: str = Field("tensorflow/serving:2.20.0-gpu", description="image for models that take a GPU (CUDA 12.5)")
     cpu: str = Field("2", description="CPU request and limit of a pod; also TF Serving's thread counts")
-    memory: str = Field("4Gi", description="memory limit of a pod")
+    memory: str = Field("4Gi", description="memory limit of a pod; twice the servable and 1 GiB, where that is more")
+    gpu_node_selector: dict[str, str] = Field(
+        {},
+        description="JSON of the labels of nodes for pods that take a GPU; empty: the GPU pool, with a kubeconfig any node "
+        "that offers `nvidia.com/gpu`",
+    )
+    gpu_memory_fraction: float = Field(
+        0.9, gt=0, le=1, description="share of its GPUs' memory that TF Serving takes; the rest is CUDA's own"
+    )
+    batching: bool = Field(
+        True, description="run concurrent requests together on a GPU, where every signature of the servable can"
+    )
     storage_account: str = Field("", description="account that blobfuse mounts; empty: the Functions app's own")
     storage_resource_group: str = Field("", description="resource group of that account; empty: the cluster's")
-    mount_client_id: str = Field("", description="client id of the managed identity that mounts the servables")
+    mount_identity: Literal["managed", "workload"] = Field(
+        "managed",
+        description="who mounts the servables: a `managed` identity of the nodes, or the `workload` identity of the pods' "
+        "service account",
+    )
+    mount_client_id: str = Field("", description="client id of that identity; with `managed` empty: the kubelet's own")
 
 
 class ExportSettings(_Group):
@@ -133,3 +165,10 @@ class Settings(BaseSettings):
     idle: IdleSettings = IdleSettings()
     proxy: ProxySettings = ProxySettings()
     schedule: ScheduleSettings = ScheduleSettings()
+
+    @property
+    def gpu_node_selector(self) -> Mapping[str, str]:
+        """The labels of the nodes on which models take GPUs; none: any node that offers GPUs."""
+        if self.serving.gpu_node_selector or self.cluster.kubeconfig:
+            return self.serving.gpu_node_selector
+        return {"agentpool": self.cluster.gpu_pool}

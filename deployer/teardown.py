@@ -65,7 +65,7 @@ class Teardown:
             self._sleep(tuple(use.model for use in self._uses() if not use.asleep), recheck=False)
             still_needed = any(use.needs_gpu and not use.asleep for use in self._uses())
             state = self.cluster.state()
-            if not still_needed and state.power == "Running" and not state.busy and state.pool_count > 0:
+            if not still_needed and state.power == "Running" and not state.busy and state.pool_count:
                 self._empty_pool()
 
     def _uses(self) -> list[ModelUse]:

@@ -67,7 +67,7 @@ def cluster_view(
         "state": _rung(state, record, all_asleep=all_asleep),
         "power": state.power,
         "provisioning": state.provisioning,
-        "pool": {"name": pool, "count": state.pool_count, "wanted": wanted},
+        "pool": None if state.pool_count is None else {"name": pool, "count": state.pool_count, "wanted": wanted},
         "idle": _idle(decision, now),
         "failure": record.failure,
         "updated": record.updated.isoformat(),

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,9 @@ from azure.storage.blob import BlobServiceClient
 
 import exporter
 from deployer.activity import ActivityNotes
+from deployer.adapters import kubeconfig
 from deployer.adapters.aks import AksCluster, container_service
+from deployer.adapters.existing_cluster import ExistingCluster
 from deployer.adapters.storage import BlobDocuments, BlobServables, BlobUploads, StorageRolloutQueue, storage_services
 from deployer.adapters.tf_serving import TensorFlowServing
 from deployer.adapters.workloads import KubernetesWorkloads
@@ -21,6 +23,7 @@ from deployer.control import Control
 from deployer.execute import Executor
 from deployer.idle import IdlePolicy
 from deployer.plan import RolloutPolicy
+from deployer.ports import Cluster, ClusterAccess
 from deployer.proxy import Proxy
 from deployer.rollout import Rollouts
 from deployer.settings import Settings
@@ -53,8 +56,8 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     store = BlobUploads(blobs.get_container_client(MODELS))
     servables = BlobServables(blobs.get_container_client(SERVABLES))
     queue = StorageRolloutQueue(queues.get_queue_client(ROLLOUTS))
-    cluster = AksCluster(container_service(settings.cluster, credential), settings.cluster, credential)
-    workloads = KubernetesWorkloads(cluster.access, gpu_pool=settings.cluster.gpu_pool)
+    cluster, access = _cluster(settings, credential)
+    workloads = KubernetesWorkloads(access, gpu_nodes=settings.gpu_node_selector, flavor=settings.serving.flavor)
     state = State(documents, _now)
     waker = Waker(state, queue, settings.idle.wake_seconds, _now)
     uploads = Uploads(
@@ -111,11 +114,24 @@ class _Export:
         return exporter.export(report, destination, limits=limits)
 
 
+def _cluster(settings: Settings, credential: TokenCredential) -> tuple[Cluster, Callable[[], ClusterAccess]]:
+    """The managed cluster, or the existing one of the kubeconfig; and how to reach its Kubernetes API."""
+    given = settings.cluster
+    if given.kubeconfig:
+
+        def entra_token(application: str) -> str:
+            return credential.get_token(f"{application}/.default").token
+
+        return ExistingCluster(), lambda: kubeconfig.access(given.kubeconfig, given.context, entra_token)
+    managed = AksCluster(container_service(given, credential), given, credential)
+    return managed, managed.access
+
+
 def _templates(settings: Settings, blobs: BlobServiceClient) -> Templates:
     serving = settings.serving
     return Templates(
-        serving, settings.cluster.gpu_pool, serving.storage_account or blobs.account_name or "",
-        serving.storage_resource_group or settings.cluster.resource_group,
+        serving, settings.gpu_node_selector, serving.storage_account or blobs.account_name or "",
+        serving.storage_resource_group or settings.cluster.resource_group, settings.proxy.timeout_seconds,
     )  # fmt: skip
 
 

@@ -160,7 +160,7 @@ class Deployed:
     def restart(self) -> None:
         """A fresh process: nothing held in memory is carried over."""
         clock = self.world.clock
-        templates = Templates(ServingSettings(), "gpu", "account", "group")
+        templates = Templates(ServingSettings(), {"agentpool": "gpu"}, "account", "group", 60)
         self.uploads = Uploads(
             self.state, self.documents, self.store, self.servables, self.queue, self.exporter.options_inside,
             self.exporter.scan, self.exporter.export,

@@ -25,7 +25,8 @@ from tests.contract.deployer.aks_process import AksProcess, until
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 IMAGE = "test/serving:1"
 _NUMBERS = itertools.count(1)
-TEMPLATES = Templates(ServingSettings(image=IMAGE, gpu_image=IMAGE), "gpu", "test399", "slipway")
+GPU_NODES = {"agentpool": "gpu"}
+TEMPLATES = Templates(ServingSettings(image=IMAGE, gpu_image=IMAGE), GPU_NODES, "test399", "slipway", 60)
 
 
 def manifests(
@@ -46,7 +47,7 @@ def workloads(aks: AksProcess) -> KubernetesWorkloads:
     def access() -> ClusterAccess:
         return ClusterAccess(aks.ready["kubernetes_url"], token=lambda: aks.ready["kubernetes_token"])
 
-    return KubernetesWorkloads(access, gpu_pool=aks.ready["gpu_pool"])
+    return KubernetesWorkloads(access, gpu_nodes=GPU_NODES)
 
 
 @pytest.fixture
@@ -192,7 +193,7 @@ def test_a_server_that_does_not_stay_up_is_told_in_its_own_words(workloads: Kube
 
 
 def test_an_image_that_cannot_be_pulled_is_told(workloads: KubernetesWorkloads, model: str) -> None:
-    nowhere = Templates(ServingSettings(image="nowhere/serving:0"), "gpu", "test399", "slipway")
+    nowhere = Templates(ServingSettings(image="nowhere/serving:0"), GPU_NODES, "test399", "slipway", 60)
     workloads.apply(manifests(model, templates=nowhere))
     why = given_up(workloads, model)
     assert why.reason == "ImagePullBackOff" and "nowhere/serving:0" in why.message
@@ -232,7 +233,7 @@ def test_a_server_that_does_not_answer_is_unreachable_and_asked_for_again(aks: A
         silent = f"http://127.0.0.1:{free.getsockname()[1]}"
     servers = iter([silent, aks.ready["kubernetes_url"]])
     workloads = KubernetesWorkloads(
-        lambda: ClusterAccess(next(servers), token=lambda: aks.ready["kubernetes_token"]), gpu_pool="gpu"
+        lambda: ClusterAccess(next(servers), token=lambda: aks.ready["kubernetes_token"]), gpu_nodes=GPU_NODES
     )
     with pytest.raises(ClusterUnreachable, match="list Nodes"):
         workloads.nodes()
@@ -246,7 +247,7 @@ def test_a_token_that_is_not_known_is_told_and_asked_for_again(aks: AksProcess) 
         token = next(tokens)
         return ClusterAccess(aks.ready["kubernetes_url"], token=lambda: token)
 
-    workloads = KubernetesWorkloads(access, gpu_pool="gpu")
+    workloads = KubernetesWorkloads(access, gpu_nodes=GPU_NODES)
     with pytest.raises(CloudRefused, match="list Nodes") as refused:
         workloads.nodes()
     assert refused.value.code == "kubernetes_401" and "rights" in refused.value.hint
