@@ -11,6 +11,10 @@ from localcloud.kubernetes.store import Change, Key
 
 _BUILT_IN = ("default", "kube-system", "kube-public", "kube-node-lease")
 _ROOT_CA = "kube-root-ca.crt"
+_ROOT_CA_IS = (
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal "
+    "service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters."
+)
 
 
 class NamespaceController(Controller):
@@ -42,12 +46,8 @@ class NamespaceController(Controller):
             account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
             self.registry.create(SERVICE_ACCOUNTS, name, account, controller_write())
         if self.store.get(CONFIG_MAPS, name, _ROOT_CA) is None:
-            certificates = {
-                "apiVersion": "v1",
-                "kind": "ConfigMap",
-                "metadata": {"name": _ROOT_CA},
-                "data": {"ca.crt": ""},
-            }
+            metadata = {"name": _ROOT_CA, "annotations": {"kubernetes.io/description": _ROOT_CA_IS}}
+            certificates = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.crt": ""}}
             self.registry.create(CONFIG_MAPS, name, certificates, controller_write())
         return None
 
