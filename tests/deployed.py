@@ -12,6 +12,7 @@ from deployer.errors import SlipwayError
 from deployer.execute import Executor
 from deployer.idle import Decision, IdlePolicy
 from deployer.plan import RolloutPolicy
+from deployer.ports import Cluster
 from deployer.record import ModelRecord
 from deployer.rollout import Rollouts
 from deployer.settings import IdleSettings, ServingSettings
@@ -147,6 +148,7 @@ class Deployed:
         self.queue = FakeQueue(self.world)
         self.exporter = FakeExporter()
         self.cluster = FakeCluster(self.world, self.pace, pool_count=pool_count)
+        self.azure: Cluster = self.cluster  # what the use cases are given
         self.kubernetes = FakeKubernetes(self.world, self.cluster, self.pace)
         self.server = FakeServer(self.kubernetes, self.servables)
         self.state = State(self.documents, self.world.clock)
@@ -168,7 +170,7 @@ class Deployed:
         )  # fmt: skip
         executor = Executor(
             self.state,
-            self.cluster,
+            self.azure,
             self.kubernetes,
             self.servables,
             self.store,
@@ -177,12 +179,12 @@ class Deployed:
             clock,
         )
         policy = RolloutPolicy(self.gpus, POLICY.cluster_limit, POLICY.pods_limit, POLICY.prove_limit, POLICY.drain)
-        self.rollouts = Rollouts(self.state, self.cluster, self.kubernetes, self.queue, executor, policy, 2, clock)
+        self.rollouts = Rollouts(self.state, self.azure, self.kubernetes, self.queue, executor, policy, 2, clock)
         self.sweep = Sweep(self.state, self.store, self.uploads, self.queue, timedelta(seconds=60), clock)
         self.teardown = Teardown(
-            self.state, self.documents, self.cluster, self.kubernetes, IDLE, timedelta(minutes=30), clock
+            self.state, self.documents, self.azure, self.kubernetes, IDLE, timedelta(minutes=30), clock
         )
-        self.control = Control(self.state, self.cluster, self.waker, self.teardown, "gpu", clock)
+        self.control = Control(self.state, self.azure, self.waker, self.teardown, "gpu", clock)
 
     def record(self, model: str) -> ModelRecord:
         """The model's record."""

@@ -44,7 +44,9 @@ def access(given: str, context: str, entra_token: Callable[[str], str]) -> Clust
     try:
         config = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise _bad(f"{source.name} is not YAML: {error}", "Set the path of a kubeconfig, or its text.") from error
+        raise _bad(
+            f"{source.name} is not YAML: {_place(error)}", "Set the path of a kubeconfig, or its text."
+        ) from error
     if not isinstance(config, dict):
         raise _bad(f"{source.name} holds a {type(config).__name__}, not a kubeconfig.", "Set its path, or its text.")
     chosen = context or config.get("current-context") or ""
@@ -85,9 +87,16 @@ def _read(given: str) -> tuple[str, _Source]:
         return path.read_text(encoding="utf-8"), _Source(str(path), path.parent)
     except (OSError, UnicodeDecodeError) as error:
         raise _bad(
-            f"{SETTING} names {given}, which cannot be read: {error}",
+            f"{SETTING} names {given[:200]}, which cannot be read: {error.strerror if isinstance(error, OSError) else error}",
             "Set the path of a kubeconfig that is deployed with the app, or its text (a Key Vault reference may stand for it).",
         ) from error
+
+
+def _place(error: yaml.YAMLError) -> str:
+    """Where and what; not the parser's whole message, which quotes the text and with it secrets."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return "it cannot be read"
 
 
 def _named(config: Mapping[str, Any], group: str, kind: str, name: str, source: _Source) -> Mapping[str, Any]:
