@@ -55,6 +55,7 @@ class LocalInfrastructure:
         settings: KubeletSettings,
         join_seconds: float,
         folder: Path,
+        furnish: Callable[[KubernetesClient], Awaitable[None]],
     ) -> None:
         self._start_api = start_api
         self._token = kubernetes_token
@@ -65,6 +66,7 @@ class LocalInfrastructure:
         self._settings = settings
         self._join_seconds = join_seconds
         self._folder = folder
+        self._furnish = furnish
         self._api: RunningApi | None = None
         self._client: KubernetesClient | None = None
         self._proxy: asyncio.Task[None] | None = None
@@ -112,6 +114,7 @@ class LocalInfrastructure:
             self._client = KubernetesClient(self._api.url, self._token, user_agent="kubelet")
             proxy = ServiceProxy(self._client, self._service_addresses)
             self._proxy = background.start(proxy.run(), "service proxy")
+            await self._furnish(self._client)
         return self._client
 
     async def _down(self) -> None:

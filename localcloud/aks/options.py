@@ -28,6 +28,8 @@ class Options:
     disable_local_accounts: bool
     delays: Delays
     kubelet: KubeletSettings
+    mount_cache: float
+    device_plugin: bool
     images: tuple[Image, ...]
 
 
@@ -50,8 +52,18 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--realistic-delays", action="store_true", help="operations take what they take on Azure, minutes")
     for name in ("start", "stop", "scale-up", "scale-down", "node-join"):
         add(f"--{name}-delay", type=_seconds, metavar="SECONDS", help=f"instead of the default for {name}")
-    add("--back-off", type=_seconds, default=KubeletSettings().back_off_base, metavar="SECONDS",
+    paces = KubeletSettings()
+    add("--back-off", type=_seconds, default=paces.back_off_base, metavar="SECONDS",
         help="first back-off of failing containers and images (default: 10, as Kubernetes)")  # fmt: skip
+    add("--back-off-max", type=_seconds, metavar="SECONDS", help="longest back-off (default: 30 times the first)")
+    add("--image-pull", type=_seconds, default=paces.image_pull, metavar="SECONDS",
+        help="what a node's first pull of an image takes (default: 0)")  # fmt: skip
+    add("--config-refresh", type=_seconds, default=paces.config_refresh, metavar="SECONDS",
+        help="between two looks for changed ConfigMaps and Secrets (default: 10)")  # fmt: skip
+    add("--mount-cache", type=_seconds, default=1.0, metavar="SECONDS",
+        help="how late a mounted container shows what has changed (default: 1; blobfuse: up to 120)")  # fmt: skip
+    add("--no-device-plugin", action="store_true",
+        help="at creation: nodes have no nvidia.com/gpu before a device plugin is applied, as on a new AKS cluster")  # fmt: skip
     add("--images", type=Path, help='JSON list of further images: [{"pattern": …, "entrypoint": […], "programs": {…}}]')
     given = parser.parse_args(arguments)
     if not 0 <= given.gpu_nodes <= given.gpu_max:
@@ -82,7 +94,14 @@ def parse(arguments: Sequence[str]) -> Options:
         gpu_size=given.gpu_size,
         disable_local_accounts=given.disable_local_accounts,
         delays=replace(delays, **{name: value for name, value in named.items() if value is not None}),
-        kubelet=KubeletSettings(back_off_base=given.back_off),
+        kubelet=KubeletSettings(
+            back_off_base=given.back_off,
+            back_off_max=30 * given.back_off if given.back_off_max is None else given.back_off_max,
+            image_pull=given.image_pull,
+            config_refresh=given.config_refresh,
+        ),
+        mount_cache=given.mount_cache,
+        device_plugin=not given.no_device_plugin,
         images=images,
     )
 
@@ -105,6 +124,7 @@ def _images(path: Path | None) -> tuple[Image, ...]:
             entrypoint=tuple(each["entrypoint"]),
             programs={name: tuple(command) for name, command in each.get("programs", {}).items()},
             honours_mounts=bool(each.get("honours_mounts", False)),
+            runs_as_root=bool(each.get("runs_as_root", False)),
             port_flags=tuple(each.get("port_flags", ())),
         )
         for each in listed
