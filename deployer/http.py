@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from deployer.control import Control
-from deployer.errors import BadRequest, NotFound, SlipwayError, Waking
+from deployer.errors import AzureRefused, BadRequest, NotFound, SlipwayError, Waking
 from deployer.images import images_in
 
 log = logging.getLogger(__name__)
@@ -89,8 +89,12 @@ def reply(body: Mapping[str, Any], status: int = HTTPStatus.OK) -> Reply:
 
 
 def failure(error: SlipwayError) -> Reply:
-    """An error as every answer shows it; a wake says when to come back."""
-    headers = {"Retry-After": str(math.ceil(error.eta_seconds))} if isinstance(error, Waking) else {}
+    """An error as every answer shows it; a wake, and an Azure that wants to be left alone, say when to come back."""
+    match error:
+        case Waking(eta_seconds=seconds) | AzureRefused(retry_after=float(seconds)):
+            headers = {"Retry-After": str(math.ceil(seconds))}
+        case _:
+            headers = {}
     return Reply(error.status, orjson.dumps(error.body()), headers)
 
 
