@@ -299,5 +299,9 @@ COLUMNS: dict[str, tuple[tuple[str, ...], Row]] = {
     "NetworkPolicy": (
         ("Name", "Pod-Selector", "Age"), lambda o: [_name(o), _selector(dig(o, "spec", "podSelector")), _age(o)],
     ),
+    "InferenceService": (
+        ("Name", "URL", "Ready", "Age"),
+        lambda o: [_name(o), dig(o, "status", "url") or "", "True" if is_true(o, "Ready") else "False", _age(o)],
+    ),
     "Lease": (("Name", "Holder", "Age"), lambda o: [_name(o), dig(o, "spec", "holderIdentity") or "", _age(o)]),
 }  # fmt: skip

@@ -101,11 +101,11 @@ ACCESS_REVIEWS = Resource(
     has_status=False, verbs=("create",),
 )  # fmt: skip
 
-RESOURCES: tuple[Resource, ...] = (
+RESOURCES: list[Resource] = [
     NAMESPACES, NODES, PODS, SERVICES, ENDPOINTS, CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, VOLUMES, CLAIMS, EVENTS,
     DEPLOYMENTS, REPLICA_SETS, DAEMON_SETS, JOBS, BUDGETS, AUTOSCALERS, NETWORK_POLICIES, ENDPOINT_SLICES, LEASES,
     CSI_DRIVERS, ACCESS_REVIEWS,
-)  # fmt: skip
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,13 @@ class _Index:
 
 
 _INDEX = _Index()
+
+
+def install(resource: Resource) -> None:
+    """Serves a further kind from now on, as a CustomResourceDefinition does; before a server is started."""
+    RESOURCES.append(resource)
+    _INDEX.by_path[resource.group, resource.version, resource.plural] = resource
+    _INDEX.by_kind[resource.api_version, resource.kind] = resource
 
 
 def find_resource(group: str, version: str, plural: str) -> Resource | None:

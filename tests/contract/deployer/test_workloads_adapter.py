@@ -78,6 +78,15 @@ def versions(aks: AksProcess, model: str) -> dict[str, str]:
     return found
 
 
+def answers(url: str) -> bool:
+    """Whether a request is answered; a Service may lag behind its pods for a moment, here as on a real node."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
 def the(workloads: KubernetesWorkloads, model: str) -> Workload:
     (found,) = workloads.of(model)
     return found
@@ -107,8 +116,7 @@ def test_a_version_is_applied_becomes_complete_and_answers_at_its_address(
     work = complete(workloads, model)
     assert (work.version, work.replicas, work.pods, work.failure) == (1, 1, 1, None)
     assert work.options == ServeOptions(gpus=0).rendered
-    with urllib.request.urlopen(f"{work.address}/v1/models/{model}/versions/1/metadata", timeout=10) as answer:  # noqa: S310
-        assert answer.status == 200
+    until(lambda: answers(f"{work.address}/v1/models/{model}/versions/1/metadata"), "its Service leads to the pod")
 
 
 def test_applying_the_same_again_changes_nothing(workloads: KubernetesWorkloads, model: str, aks: AksProcess) -> None:
