@@ -135,6 +135,7 @@ class DeploymentController(Controller):
             name=name_of(item),
             wanted=item["spec"].get("replicas", 0),
             available=dig(item, "status", "availableReplicas") or 0,
+            pods=dig(item, "status", "replicas") or 0,
             desired_before=int(desired) if desired is not None else item["spec"].get("replicas", 0),
             lingering=lingering,
         )

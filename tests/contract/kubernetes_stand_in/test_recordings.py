@@ -31,14 +31,14 @@ async def test_what_differs_from_a_recording_is_what_is_listed(number: str) -> N
 
 async def test_a_recording_below_its_bound_fails_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def step(path: str, status: int) -> object:
-        return {"request": {"method": "GET", "path": path}, "response": {"status": status, "body": None}}
+        return {"request": {"method": "DELETE", "path": path}, "response": {"status": status, "body": None}}
 
     steps = [step("/api/v1/nodes/g01", 200), step("/nothing", 200)]
     (tmp_path / "01-made-up.json").write_text(json.dumps({"scenario": "01-made-up", "steps": steps}))
     assert await replay.run([tmp_path / "01-made-up.json"], None, verbose=True) == 1
     told = capsys.readouterr()
     assert "0 of   2 steps equal  BELOW 95%" in told.out
-    assert "status 404, recorded 200" in told.out
+    assert "recorded 200" in told.out
     assert "01-made-up" in told.err
 
 
