@@ -58,6 +58,8 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--back-off-max", type=_seconds, metavar="SECONDS", help="longest back-off (default: 30 times the first)")
     add("--image-pull", type=_seconds, default=paces.image_pull, metavar="SECONDS",
         help="what a node's first pull of an image takes (default: 0)")  # fmt: skip
+    add("--strict-signals", action="store_true",
+        help="containers get no SIGTERM that they do not handle, like process 1; TensorFlow Serving handles none")  # fmt: skip
     add("--config-refresh", type=_seconds, default=paces.config_refresh, metavar="SECONDS",
         help="between two looks for changed ConfigMaps and Secrets (default: 10)")  # fmt: skip
     add("--mount-cache", type=_seconds, default=1.0, metavar="SECONDS",
@@ -98,6 +100,7 @@ def parse(arguments: Sequence[str]) -> Options:
             back_off_base=given.back_off,
             back_off_max=30 * given.back_off if given.back_off_max is None else given.back_off_max,
             image_pull=given.image_pull,
+            strict_signals=given.strict_signals,
             config_refresh=given.config_refresh,
         ),
         mount_cache=given.mount_cache,

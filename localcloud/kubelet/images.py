@@ -32,6 +32,8 @@ class Image:
     """It opens paths through LOCALCLOUD_MOUNTS and listens on LOCALCLOUD_BIND_ADDRESS itself."""
     runs_as_root: bool = False
     """Its user is root, or it names none, which is the same."""
+    deaf_to_term: bool = False
+    """What the program stands for handles no SIGTERM, though the program does."""
     port_flags: tuple[str, ...] = ()
     """Flags whose ports it opens on all interfaces: it gets free ones, forwarded from the pod's address."""
 
@@ -74,6 +76,7 @@ def tensorflow_serving() -> Image:
         environment={"MODEL_NAME": "model", "MODEL_BASE_PATH": "/models"},
         honours_mounts=installed is None,
         runs_as_root=True,
+        deaf_to_term=installed is None,
         port_flags=("--port", "--rest_api_port") if installed else (),
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from localcloud import process
-from localcloud.kubelet import admission, commands, environment, memory, tcp
+from localcloud.kubelet import admission, commands, environment, memory, signals, tcp
 from localcloud.kubelet.api import KubernetesClient, Object
 from localcloud.kubelet.commands import PortForward
 from localcloud.kubelet.container_state import ContainerRecord, Terminated, exit_code
@@ -72,6 +72,7 @@ class Run:
         health: Health,
         keeping: asyncio.Task[None],
         undo: contextlib.AsyncExitStack,
+        image: Image,
         logs: ContainerLogs,
         number: int,
     ) -> None:
@@ -81,6 +82,7 @@ class Run:
         self._health = health
         self._keeping = keeping
         self._undo = undo
+        self._image = image
         self._logs = logs
         self._number = number
         self._readiness: asyncio.Task[None] | None = None
@@ -131,7 +133,7 @@ class Run:
                 unhealthy=lambda message: context.event(spec["name"], "Unhealthy", message, warning=True),
                 changed=context.changed,
             )
-            return cls(spec, context, child, health, keeping, undo.pop_all(), logs, number)
+            return cls(spec, context, child, health, keeping, undo.pop_all(), image, logs, number)
 
     async def until_end(
         self, stopping: asyncio.Event, ending: Callable[[], Ending], hurry: asyncio.Event
@@ -233,7 +235,17 @@ class Run:
                 hook.cancel()
                 await asyncio.gather(hook, return_exceptions=True)
         spent = time.monotonic() - begun
-        await process.stop(self._child, grace_seconds=max(ending.grace - spent, _LEAST_GRACE if hooked else 0.0))
+        left = max(ending.grace - spent, _LEAST_GRACE if hooked else 0.0)
+        if self._deaf():
+            await asyncio.wait({exited}, timeout=left)
+        else:
+            await process.stop(self._child, grace_seconds=left)
+
+    def _deaf(self) -> bool:
+        """Whether SIGTERM would do nothing to the process if it were process 1, and that is to be so here."""
+        if not self._context.settings.strict_signals:
+            return False
+        return self._image.deaf_to_term or not signals.handles(self._child.pid, signal.SIGTERM)
 
     def _terminated(self, *, out_of_memory: bool) -> Terminated:
         code = exit_code(self._child.returncode or 0)

@@ -168,3 +168,18 @@ def test_a_port_that_is_taken_is_said_so(azurite: str, tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         with pytest.raises(AssertionError, match=r"cannot run: .*address already in use"):
             Stand(tmp_path, azurite, ["--kubernetes-port", port])
+
+
+@pytest.mark.parametrize(("flags", "code"), [(["--strict-signals"], 137), ([], 143)])
+def test_a_signal_is_lost_on_who_does_not_handle_it_if_signals_are_strict(
+    azurite: str, tmp_path: Path, flags: list[str], code: int
+) -> None:
+    """As on process 1 of a real container, which is then killed after its grace period."""
+    failing = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1, "initialDelaySeconds": 2}
+    with running(tmp_path, azurite, "--gpu-nodes", "0", *flags) as stand:
+        space = stand.namespace("work")
+        spec = {"terminationGracePeriodSeconds": 1}
+        space.pod("deaf", command=["sh", "-c", "sleep 600 & wait"], spec=spec, livenessProbe=failing)
+        space.pod("polite", spec={"terminationGracePeriodSeconds": 600}, livenessProbe=failing)
+        until(lambda: space.status("deaf")["lastState"]["terminated"]["exitCode"] == code, f"one ended with {code}")
+        until(lambda: space.status("polite")["lastState"]["terminated"]["reason"] == "Completed", "the other by itself")

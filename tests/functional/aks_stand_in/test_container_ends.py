@@ -1,12 +1,14 @@
 """What makes a container be ended or not be started at all, and how its status, events and logs say so."""
 
+import json
 import os
 import signal
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.functional.aks_stand_in.stand import HttpError, Namespace, condition, fetch, processes, until
+from tests.functional.aks_stand_in.stand import REPOSITORY, HttpError, Namespace, condition, fetch, processes, until
 
 
 def test_a_container_over_its_memory_limit_is_killed(space: Namespace) -> None:
@@ -174,3 +176,40 @@ def test_a_failed_poststart_hook_has_the_container_killed(space: Namespace) -> N
     space.pod("hooked", lifecycle={"postStart": {"exec": {"command": ["sh", "-c", "echo no; exit 3"]}}})
     until(lambda: space.status("hooked")["restartCount"] >= 1, "it was restarted")
     assert "PostStartHook failed" in space.events("hooked")["FailedPostStartHook"]
+
+
+def test_the_templates_liveness_probe_finds_a_dead_mount_and_a_server_that_answers_nobody(
+    space: Namespace, tmp_path: Path
+) -> None:
+    """The probe as it stands in the template: it reads the mount, and asks the server at the pod's address."""
+    documents = list(yaml.safe_load_all((REPOSITORY / "k8s_templates" / "version.yaml").read_text()))
+    deployment = next(each for each in documents if each["kind"] == "Deployment")
+    template = deployment["spec"]["template"]["spec"]["containers"][0]
+    probe = template["livenessProbe"] | {"periodSeconds": 1, "failureThreshold": 1}
+    hang = tmp_path / "hang"
+    for name in ("mount", "server"):
+        space.pod(
+            name,
+            "--port=8501",
+            f"--hang-while={hang}",
+            spec={"volumes": [{"name": "m", "emptyDir": {}}]},
+            volumeMounts=[{"name": "m", "mountPath": "/models"}],
+            env=[*template["env"], {"name": "FOLDER", "value": "/models"}],
+            readinessProbe={"tcpSocket": {"port": 8501}, "periodSeconds": 1},
+            livenessProbe=probe | {"initialDelaySeconds": 2},
+        )
+        until(lambda name=name: space.status(name)["ready"], "it is ready")  # type: ignore[misc]  # bound early
+    folder = _folder(space, "mount")
+    assert [space.status(name)["restartCount"] for name in ("mount", "server")] == [0, 0]
+    folder.rename(tmp_path / "away")
+    until(lambda: space.status("mount")["restartCount"] >= 1, "it was restarted for its mount")
+    assert "'/models': No such file or directory" in space.events("mount")["Unhealthy"]
+    hang.touch()
+    until(lambda: space.status("server")["restartCount"] >= 1, "it was restarted for its silence")
+    assert "timed out after" in space.events("server")["Unhealthy"]
+    hang.unlink()
+
+
+def _folder(space: Namespace, pod: str) -> Path:
+    url = f"http://{space.get('pods', pod)['status']['podIP']}:8501/env"
+    return Path(json.loads(until(lambda: fetch(url), "it answers"))["FOLDER"])
