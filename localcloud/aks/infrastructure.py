@@ -24,6 +24,7 @@ from localcloud.kubelet import (
     LoopbackUnavailableError,
     NodeAgent,
     background,
+    leftovers,
 )
 
 _log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class LocalInfrastructure:
         self._proxy: asyncio.Task[None] | None = None
         self._agents: dict[str, NodeAgent] = {}
         self._resuming = True
+        leftovers.end(folder)
         shutil.rmtree(folder, ignore_errors=True)  # of pods that an earlier process ran
 
     async def converge(self, cluster: Cluster) -> None:

@@ -57,13 +57,13 @@ def test_a_stopped_cluster_does_not_answer_and_comes_back_as_it_was(azurite: str
 
 
 def test_a_killed_stand_in_leaves_nothing_and_goes_on_from_its_folder(azurite: str, tmp_path: Path) -> None:
-    mark = f"--say=kept-{os.getpid()}"
+    mark, left = f"--say=kept-{os.getpid()}", f"left-kept-{os.getpid()}"
     first = Stand(tmp_path, azurite)
     try:
         space = first.namespace("work")
         space.pod("earlier", image="nobody/knows:1")  # takes the first address
         until(lambda: space.get("pods", "earlier")["status"]["podIP"], "the earlier pod has an address")
-        space.deployment("web", mark)
+        space.deployment("web", mark, f"--leave={left}")
         pod = space.answer("web")
         url = space.address("web")
         space.delete_pod("earlier")
@@ -73,6 +73,7 @@ def test_a_killed_stand_in_leaves_nothing_and_goes_on_from_its_folder(azurite: s
     finally:
         first.kill()
     until(lambda: not processes(mark), "its children have ended")
+    orphans = processes(left)
     with running(tmp_path, azurite) as second:
         assert second.ready == first.ready  # the same ports and keys
         space.stand = second
@@ -80,6 +81,7 @@ def test_a_killed_stand_in_leaves_nothing_and_goes_on_from_its_folder(azurite: s
         status = space.status(pod)
         assert space.get("pods", pod)["status"]["podIP"] == address
         assert status["restartCount"] == 1
+        assert not set(orphans) & set(processes(left))
         assert status["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
 
 
