@@ -93,7 +93,7 @@ class ControlPlane:
 
     async def run_on(self, infrastructure: Infrastructure) -> None:
         """Brings the infrastructure to the stored state and continues an operation that was under way."""
-        self._infrastructure = infrastructure = _Failing(infrastructure)
+        self._infrastructure = _Failing(infrastructure)
         operation = self.cluster.running_operation
         if operation is None or operation.kind is not OperationKind.START:
             await infrastructure.converge(self.cluster)
