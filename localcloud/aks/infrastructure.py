@@ -86,6 +86,8 @@ class LocalInfrastructure:
             await asyncio.gather(*(self._remove(name) for name in self._agents.keys() - wanted.keys()))
             if cluster.power is Power.STOPPED:
                 await self._down()
+            for name in wanted.keys() & self._agents.keys():
+                await self._agents[name].describe(wanted[name])
             for name in wanted.keys() - self._agents.keys():
                 agent = NodeAgent(
                     wanted[name],

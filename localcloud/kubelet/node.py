@@ -75,6 +75,24 @@ class NodeAgent:
         if self.node.gpus:
             self._tasks.append(background.start(self._plugins.run(), f"device plugins of {self.node.name}"))
 
+    async def describe(self, node: NodeDescription) -> None:
+        """Takes what its pool has changed over to the node: labels and taints."""
+        if node == self.node:
+            return
+        before, self.node = self.node, node
+        path = f"/api/v1/nodes/{node.name}"
+        try:
+            held = await self._client.get(path)
+        except KubernetesError as error:
+            if error.status != 404:  # else it joins with them
+                raise
+            return
+        labels: dict[str, str | None] = {**dict.fromkeys(before.labels.keys() - node.labels.keys()), **node.labels}
+        others = [taint for taint in held["spec"].get("taints") or [] if taint not in before.taints]
+        changes = {"metadata": {"labels": labels}, "spec": {"taints": [*others, *node.taints]}}
+        await self._client.patch(path, changes)
+        self._devices_changed.set()
+
     async def drain(self) -> None:
         """Cordons the node, ends its pods as their grace periods allow, and removes it from the cluster."""
         path = f"/api/v1/nodes/{self.node.name}"

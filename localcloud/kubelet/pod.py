@@ -129,7 +129,7 @@ class PodWorker:
     def hurry(self) -> None:
         """Has containers that are being ended killed: the pod was deleted by force."""
         for container in self.containers.values():
-            container.stop(Ending(0.0))
+            container.stop(Ending(0.0, hooks=False))
 
     async def _confirm(self) -> None:
         """Reports the last status and removes the pod; gives up after a while, for the API server may be gone."""

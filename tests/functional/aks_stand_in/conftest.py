@@ -11,7 +11,7 @@ from tests.functional.aks_stand_in.stand import Namespace, Stand, running
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_stand(tmp_path_factory: pytest.TempPathFactory, azurite_server: Azurite) -> Iterator[Stand]:
     """A running stand-in with a system node and a GPU node, for all that leave it as it was."""
     account = list(azurite_server.accounts)[-1]

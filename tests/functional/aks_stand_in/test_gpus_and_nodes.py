@@ -1,6 +1,7 @@
 """GPUs are known once a device plugin is there; nodes say of themselves what AKS has them say."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,11 +68,11 @@ def test_gpus_are_known_once_a_device_plugin_runs_on_the_node(bare_stand: Stand)
 def test_a_cluster_comes_with_a_device_plugin_unless_told_otherwise(shared_stand: Stand) -> None:
     names = [each["metadata"]["name"] for each in shared_stand.api("GET", SETS)["items"]]
     assert names == [plugin()["metadata"]["name"]]
-    assert gpu_node(shared_stand)["status"]["allocatable"]["nvidia.com/gpu"] == "1"
+    until(lambda: gpu_node(shared_stand)["status"]["allocatable"]["nvidia.com/gpu"] == "1", "the GPU is known")
 
 
 def test_a_node_renews_its_lease_and_takes_it_along(shared_stand: Stand) -> None:
-    node = gpu_node(shared_stand)
+    node = until(lambda: gpu_node(shared_stand), "there is a node")
     path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node['metadata']['name']}"
     lease = until(lambda: shared_stand.api("GET", path), "there is a lease")
     assert lease["spec"]["holderIdentity"] == node["metadata"]["name"]
@@ -82,3 +83,24 @@ def test_the_taint_of_the_gpu_pool_keeps_others_away(space: Namespace) -> None:
     space.pod("stray", spec={"nodeSelector": {"agentpool": "gpu"}})
     until(lambda: "untolerated taint" in str(unschedulable(space, "stray")), "the pod has no node")
     assert "1 node(s) didn't match Pod's node affinity/selector" in str(unschedulable(space, "stray"))
+
+
+def test_labels_and_taints_of_a_pool_are_taken_over_by_its_nodes(azurite: str, tmp_path: Path) -> None:
+    """Those that others have set stay."""
+    with running(tmp_path, azurite) as stand:
+        until(lambda: condition(gpu_node(stand), "Ready") == "True", "the node is ready")
+        path = f"/api/v1/nodes/{gpu_node(stand)['metadata']['name']}"
+        merge = {"Content_Type": "application/strategic-merge-patch+json"}
+        stand.api("PATCH", path, {"metadata": {"labels": {"mine": "1"}}}, **merge)
+        taints = ["sku=gpu:NoSchedule", "team=blue:NoExecute"]
+        pool = {"count": 1, "nodeLabels": {"tier": "fast"}, "nodeTaints": taints}
+        stand.arm("PUT", "/agentPools/gpu", {"properties": pool})
+        stand.settled()
+        until(lambda: gpu_node(stand)["metadata"]["labels"]["tier"] == "fast", "the node has the label")
+        blue = {"key": "team", "value": "blue", "effect": "NoExecute"}
+        assert blue in gpu_node(stand)["spec"]["taints"]
+        stand.arm("PUT", "/agentPools/gpu", {"properties": {"count": 1, "nodeLabels": {}, "nodeTaints": taints[:1]}})
+        stand.settled()
+        until(lambda: "tier" not in gpu_node(stand)["metadata"]["labels"], "the label has gone")
+        assert [taint["key"] for taint in gpu_node(stand)["spec"]["taints"]] == ["sku"]
+        assert gpu_node(stand)["metadata"]["labels"]["mine"] == "1"
