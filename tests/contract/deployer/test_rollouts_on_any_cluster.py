@@ -7,31 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from azure.storage.blob import BlobServiceClient
 
 from deployer.adapters.workloads import Flavor
 from deployer.idle import SleepModels, Stay
-from localcloud.azurite import Azurite
 from tests.contract.deployer.aks_process import AksProcess
 from tests.contract.deployer.real_rollouts import RealRollouts, write_kubeconfig
 
 FLAVORS: tuple[Flavor, ...] = ("kubeflow", "kserve")
 
 
-@pytest.fixture(scope="module")
-def cluster(azurite_server: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AksProcess]:
-    storage = azurite_server.connection_string("test398")
-    with BlobServiceClient.from_connection_string(storage) as service:
-        if "servables" not in [container.name for container in service.list_containers()]:
-            service.create_container("servables").close()
-    process = AksProcess(tmp_path_factory.mktemp("kserve"), storage, module="localcloud.aks.kserve")
-    yield process
-    process.end()
-
-
 @pytest.fixture
-def config(cluster: AksProcess, tmp_path: Path) -> Path:
-    return write_kubeconfig(tmp_path / "config", cluster.ready["kubernetes_url"], cluster.ready["kubernetes_token"])
+def config(kserve_cluster: AksProcess, tmp_path: Path) -> Path:
+    ready = kserve_cluster.ready
+    return write_kubeconfig(tmp_path / "config", ready["kubernetes_url"], ready["kubernetes_token"])
 
 
 @pytest.fixture(params=FLAVORS)
