@@ -8,7 +8,7 @@ from localcloud.kubernetes.deletion import ensure_deleted
 from localcloud.kubernetes.objects import (
     Object,
     clone,
-    controller_of,
+    controller_key,
     is_controlled_by,
     is_terminating,
     is_true,
@@ -27,16 +27,11 @@ _COMPONENT = "job-controller"
 class JobController(Controller):
     """Runs Jobs: as many pods at once as ``parallelism``, until ``completions`` have succeeded."""
 
-    def initial(self) -> Iterable[Key]:
-        """All Jobs."""
-        return [(namespace_of(item), name_of(item)) for item in self.store.objects(JOBS)]
+    watched = JOBS
 
-    def concerned(self, change: Change) -> Iterable[Key]:
-        """The Job itself, and the owner of a pod."""
-        if change.resource is JOBS:
-            return [(namespace_of(change.item), name_of(change.item))]
-        reference = controller_of(change.item) if change.resource is PODS else None
-        return [(namespace_of(change.item), reference["name"])] if reference and reference["kind"] == "Job" else []
+    def related(self, change: Change) -> Iterable[Key]:
+        """The owner of a pod."""
+        return controller_key(change.item, "Job") if change.resource is PODS else []
 
     def reconcile(self, key: Key) -> float | None:
         """Starts pods, counts them, and ends the Job."""
@@ -70,8 +65,7 @@ class JobController(Controller):
         elif over and not running:
             message = "Job has reached the specified backoff limit"
             self._end(job, status, "Failed", "BackoffLimitExceeded", message)
-        changed = {**job, "status": status}
-        self.registry.update(JOBS, *key, changed, controller_write(subresource="status"))
+        self.update_status(JOBS, job, status)
         return None
 
     def _start(self, job: Object) -> Object:

@@ -20,14 +20,14 @@ _ROOT_CA_IS = (
 class NamespaceController(Controller):
     """Creates the built-in namespaces, fills new ones, empties terminating ones."""
 
+    watched = NAMESPACES
+
     def initial(self) -> Iterable[Key]:
         """All namespaces, the built-in ones included."""
         return [("", name) for name in {*_BUILT_IN, *map(name_of, self.store.objects(NAMESPACES))}]
 
-    def concerned(self, change: Change) -> Iterable[Key]:
-        """The namespace itself, and the home of an object that goes."""
-        if change.resource is NAMESPACES:
-            return [("", name_of(change.item))]
+    def related(self, change: Change) -> Iterable[Key]:
+        """The home of an object that goes."""
         return [("", namespace_of(change.item))] if change.kind == "DELETED" and namespace_of(change.item) else []
 
     def reconcile(self, key: Key) -> float | None:
@@ -64,4 +64,4 @@ class NamespaceController(Controller):
         if left == 0 and namespace is not None:
             finished = clone(namespace)
             finished["spec"].pop("finalizers", None)
-            self.registry.update(NAMESPACES, "", name, finished, controller_write(subresource="finalize"))
+            self.update(NAMESPACES, finished, "finalize")

@@ -4,9 +4,12 @@ import abc
 import asyncio
 import logging
 from collections.abc import Iterable
+from typing import ClassVar
 
 from localcloud.kubernetes.errors import ApiError
-from localcloud.kubernetes.registry import Registry
+from localcloud.kubernetes.objects import Object, key_of
+from localcloud.kubernetes.registry import Registry, controller_write
+from localcloud.kubernetes.resources import Resource
 from localcloud.kubernetes.store import Change, Key
 
 _log = logging.getLogger(__name__)
@@ -15,23 +18,40 @@ _LAST_RETRY_SECONDS = 30.0
 
 
 class Controller(abc.ABC):
-    """Drives objects towards what they say they should be."""
+    """Drives objects of one kind towards what they say they should be."""
+
+    watched: ClassVar[Resource]
+    """The kind; its objects' namespaces and names are the keys."""
+    manager = "kube-controller-manager"
+    """The name that it writes under."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self.store = registry.store
 
-    @abc.abstractmethod
     def initial(self) -> Iterable[Key]:
-        """Returns the keys to look at when the controller starts."""
+        """Returns the keys to look at when the controller starts: all objects of the kind."""
+        return [key_of(item) for item in self.store.objects(self.watched)]
 
-    @abc.abstractmethod
     def concerned(self, change: Change) -> Iterable[Key]:
         """Returns the keys that a change may concern."""
+        return [key_of(change.item)] if change.resource is self.watched else self.related(change)
+
+    def related(self, change: Change) -> Iterable[Key]:
+        """Returns the keys that a change of another kind's object may concern."""
+        return []
 
     @abc.abstractmethod
     def reconcile(self, key: Key) -> float | None:
         """Takes one step for an object, if one is due. Returns the seconds after which to look again by itself."""
+
+    def update(self, resource: Resource, item: Object, subresource: str = "") -> Object:
+        """Writes a changed object. Raises ApiError."""
+        return self.registry.update(resource, *key_of(item), item, controller_write(self.manager, subresource))
+
+    def update_status(self, resource: Resource, item: Object, status: Object) -> Object:
+        """Writes an object's status. Raises ApiError."""
+        return self.update(resource, {**item, "status": status}, "status")
 
 
 class Loop:
