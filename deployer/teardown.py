@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from deployer.activity import last_requests
 from deployer.idle import Decision, EmptyPool, IdlePolicy, ModelUse, SleepModels, Stay, StopCluster, plan_idle
-from deployer.operations import settle_operation
+from deployer.operations import refusals_noted, settle_operation
 from deployer.ports import Clock, Cluster, Documents, Workloads
 from deployer.record import ClusterRecord, ModelRecord, Operation
 from deployer.state import State
@@ -82,7 +82,9 @@ class Teardown:
                 self._empty_pool()
             case StopCluster():
                 now = self.clock()
-                operation = Operation(kind="stop", started=now, token=self.cluster.begin_stop(), by="idle")
+                with refusals_noted(self.state, self.clock):
+                    token = self.cluster.begin_stop()
+                operation = Operation(kind="stop", started=now, token=token, by="idle")
                 self.state.change_cluster(lambda before: before.but(operation=operation, rung="stopped", slept=now))
             case Stay():
                 self._finish_sleep()
@@ -122,7 +124,9 @@ class Teardown:
 
     def _empty_pool(self) -> None:
         now = self.clock()
-        operation = Operation(kind="pool", started=now, token=self.cluster.begin_pool(0), target=0, by="idle")
+        with refusals_noted(self.state, self.clock):
+            token = self.cluster.begin_pool(0)
+        operation = Operation(kind="pool", started=now, token=token, target=0, by="idle")
         self.state.change_cluster(lambda before: before.but(operation=operation, rung="pool", slept=now, failure=None))
 
 

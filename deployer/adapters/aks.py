@@ -21,6 +21,7 @@ from azure.core.credentials import TokenCredential
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
+    DecodeError,
     HttpResponseError,
     ServiceRequestTimeoutError,
     ServiceResponseError,
@@ -180,7 +181,9 @@ class AksCluster:
             return OperationState(running=False, failure=_failure(what, method) if failed else None)
 
     def _resumed(self, kind: Literal["start", "stop", "pool"], token: str, method: ARMPolling) -> bool:
-        """Whether the token could be read."""
+        """Whether the token could be read. Without one the SDK would begin the operation anew."""
+        if not token:
+            return False
         resume: dict[str, Any] = {"polling": method, "continuation_token": token}
         clusters, pools = self._client.managed_clusters, self._client.agent_pools
         try:
@@ -255,7 +258,8 @@ def _answered(error: HttpResponseError) -> Refusal:
     """Azure's answer: its JSON where it is one, else what the SDK made of it."""
     response, status = cast(HttpResponse | None, error.response), error.status_code
     if response is None:
-        return Refusal(type(error).__name__, str(error.message), status)
+        unread = HTTPStatus.OK if isinstance(error, DecodeError) else None
+        return Refusal(type(error).__name__, _first_line(str(error.message)), status or unread)
     waiting = str(response.headers.get("Retry-After") or "")
     retry_after = float(waiting) if waiting.isdigit() else None
     try:

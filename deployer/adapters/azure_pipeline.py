@@ -5,6 +5,7 @@ from typing import Any
 
 from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import BearerTokenCredentialPolicy, RetryPolicy
+from azure.core.rest import HttpResponse
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,10 @@ class _BoundedRetry(RetryPolicy[Any, Any]):
             return False
         if (self.get_retry_after(response) or 0) > self._longest:
             return False
-        return bool(super().is_retry(settings, response))
+        again = bool(super().is_retry(settings, response))
+        if again and isinstance(response.http_response, HttpResponse):
+            response.http_response.read()  # what is not read keeps its connection for ever
+        return again
 
 
 class LoopbackBearer(BearerTokenCredentialPolicy[Any, Any]):

@@ -222,10 +222,19 @@ def _broken(refusal: Refusal) -> Told | None:
     return "azure_error", "Azure itself failed", "It is tried again; https://azure.status.microsoft tells of outages."
 
 
+def _garbled(refusal: Refusal) -> Told | None:
+    if refusal.status is None or refusal.status >= 400:
+        return None
+    return (
+        "azure_garbled", "its answer is not Azure's",
+        "Something in between answers in its place, such as a proxy or a sign-in page: check the app's network.",
+    )  # fmt: skip
+
+
 def _other(refusal: Refusal) -> Told:
     return "azure_refused", "it refused", "Azure's words say why; the cluster's activity log has more."
 
 
 _CAUSES: tuple[Callable[[Refusal], Told | None], ...] = (
-    _quota, _capacity, _throttled, _sign_in, _locked, _forbidden, _not_found, _state, _late, _busy, _broken, _other,
+    _quota, _capacity, _throttled, _sign_in, _locked, _forbidden, _not_found, _state, _late, _busy, _garbled, _broken, _other,
 )  # fmt: skip
