@@ -28,6 +28,8 @@ def test_a_pool_at_0_ends_its_pods_and_gives_them_back_on_a_new_node(azurite: st
         assert len(before) == 2
         scale_gpu(stand, 0)
         assert len(stand.node_names()) == 1
+        leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+        until(lambda: len(stand.api("GET", leases)["items"]) == 1, "the node's lease has gone with it")
         until(lambda: space.pods()[0]["status"]["phase"] == "Pending", "a new pod waits for a node")
         with pytest.raises(urllib.error.URLError, match="refused"):
             fetch(url)

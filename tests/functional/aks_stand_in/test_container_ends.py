@@ -33,15 +33,15 @@ def test_a_container_within_its_limits_shows_them(space: Namespace) -> None:
 def test_a_server_that_hangs_fails_its_probes_though_its_port_is_open(space: Namespace, tmp_path: Path) -> None:
     hang = tmp_path / "hang"
     http = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1, "failureThreshold": 2}
-    tcp = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
-    space.pod("stuck", f"--hang-while={hang}", livenessProbe=http, readinessProbe=tcp)
+    tcp = {"tcpSocket": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 60}
+    space.pod("stuck", f"--hang-while={hang}", livenessProbe=http, readinessProbe=tcp, startupProbe=tcp)
     until(lambda: space.status("stuck")["ready"], "it is ready")
     hang.touch()
-    until(lambda: space.status("stuck")["restartCount"] >= 1, "it was restarted")
     address = space.get("pods", "stuck")["status"]["podIP"]
-    messages = _messages(space, "stuck", "Unhealthy")
     deadline = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
-    assert f'Liveness probe failed: Get "http://{address}:8080/": {deadline}' in messages
+    expected = f'Liveness probe failed: Get "http://{address}:8080/": {deadline}'
+    until(lambda: expected in _messages(space, "stuck", "Unhealthy"), "the probe waits in vain")
+    until(lambda: space.status("stuck")["restartCount"] >= 1, "it was restarted")
     assert "failed liveness probe, will be restarted" in space.events("stuck")["Killing"]
     hang.unlink()
 
@@ -56,15 +56,17 @@ def test_probes_say_what_they_met(space: Namespace) -> None:
     space.pod("http", readinessProbe={"httpGet": {"path": "/x", "port": 9}, **nobody})
     space.pod("tcp", readinessProbe={"tcpSocket": {"port": 9}, **nobody})
     space.pod("slow", readinessProbe={"exec": {"command": ["sleep", "30"]}, **nobody})
-    said = {
-        name: until(lambda name=name: space.events(name)["Unhealthy"], f"the probe of {name} fails")  # type: ignore[misc]  # bound early
-        for name in ("http", "tcp", "slow")
-    }
+    names = ("http", "tcp", "slow")
+    at = {name: until(lambda: space.get("pods", name)["status"]["podIP"], f"{name} is there") for name in names}  # noqa: B023
     refused = "connect: connection refused"
-    at = {name: space.get("pods", name)["status"]["podIP"] for name in said}
-    assert said["http"] == f'Readiness probe failed: Get "http://{at["http"]}:9/x": dial tcp {at["http"]}:9: {refused}'
-    assert said["tcp"] == f"Readiness probe failed: dial tcp {at['tcp']}:9: {refused}"
-    assert said["slow"] == 'Readiness probe failed: command timed out: "sleep 30" timed out after 1s'
+    expected = {
+        "http": f'Get "http://{at["http"]}:9/x": dial tcp {at["http"]}:9: {refused}',
+        "tcp": f"dial tcp {at['tcp']}:9: {refused}",
+        "slow": 'command timed out: "sleep 30" timed out after 1s',
+    }
+    for name, message in expected.items():
+        said = f"Readiness probe failed: {message}"
+        until(lambda: said in _messages(space, name, "Unhealthy"), f"the probe of {name} says so")  # noqa: B023
 
 
 def test_a_probe_that_cannot_be_made_counts_neither_way(space: Namespace) -> None:
@@ -83,10 +85,10 @@ def test_a_probe_that_cannot_be_made_counts_neither_way(space: Namespace) -> Non
 
 
 def test_readiness_is_asked_until_the_end(space: Namespace) -> None:
-    """A pod that drains answers still, and says that it is ready; it ends by its hook's time."""
-    hook = {"preStop": {"sleep": {"seconds": 3}}}
+    """A pod that drains answers still, and says that it is ready."""
+    hook = {"preStop": {"sleep": {"seconds": 60}}}
     ready = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
-    space.pod("drains", readinessProbe=ready, lifecycle=hook)
+    space.pod("drains", readinessProbe=ready, lifecycle=hook, spec={"terminationGracePeriodSeconds": 90})
     until(lambda: space.status("drains")["ready"], "it is ready")
     space.delete_pod("drains")
     until(lambda: "Stopping container main" in space.events("drains")["Killing"], "it is being ended")
@@ -94,6 +96,7 @@ def test_readiness_is_asked_until_the_end(space: Namespace) -> None:
     assert "deletionTimestamp" in pod["metadata"]
     assert condition(pod, "Ready") == "True"
     assert fetch(f"http://{pod['status']['podIP']}:8080").decode() == "drains"
+    space.delete_pod("drains", kind="DeleteOptions", apiVersion="v1", gracePeriodSeconds=0)
     until(lambda: space.gone("drains"), "it has gone")
 
 
@@ -186,6 +189,7 @@ def test_the_templates_liveness_probe_finds_a_dead_mount_and_a_server_that_answe
     deployment = next(each for each in documents if each["kind"] == "Deployment")
     template = deployment["spec"]["template"]["spec"]["containers"][0]
     probe = template["livenessProbe"] | {"periodSeconds": 1, "failureThreshold": 1}
+    startup = probe | {"failureThreshold": 60}
     hang = tmp_path / "hang"
     for name in ("mount", "server"):
         space.pod(
@@ -195,13 +199,11 @@ def test_the_templates_liveness_probe_finds_a_dead_mount_and_a_server_that_answe
             spec={"volumes": [{"name": "m", "emptyDir": {}}]},
             volumeMounts=[{"name": "m", "mountPath": "/models"}],
             env=[*template["env"], {"name": "FOLDER", "value": "/models"}],
-            readinessProbe={"tcpSocket": {"port": 8501}, "periodSeconds": 1},
-            livenessProbe=probe | {"initialDelaySeconds": 2},
+            startupProbe=startup,
+            livenessProbe=probe,
         )
-        until(lambda name=name: space.status(name)["ready"], "it is ready")  # type: ignore[misc]  # bound early
-    folder = _folder(space, "mount")
-    assert [space.status(name)["restartCount"] for name in ("mount", "server")] == [0, 0]
-    folder.rename(tmp_path / "away")
+        until(lambda: space.status(name)["started"], "the probe has succeeded")  # noqa: B023
+    _folder(space, "mount").rename(tmp_path / "away")
     until(lambda: space.status("mount")["restartCount"] >= 1, "it was restarted for its mount")
     assert "'/models': No such file or directory" in space.events("mount")["Unhealthy"]
     hang.touch()

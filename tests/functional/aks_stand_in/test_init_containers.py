@@ -68,7 +68,7 @@ def test_a_pod_can_be_deleted_while_an_init_container_runs(space: Namespace) -> 
 
 def test_a_sidecar_starts_before_the_others_and_ends_after_them(space: Namespace) -> None:
     """Its startup probe is waited for; a pod that is done does not wait for it."""
-    probe = {"exec": {"command": ["test", "-e", "/scratch/up"]}, "periodSeconds": 1, "failureThreshold": 30}
+    probe = {"exec": {"command": ["test", "-e", "/scratch/up"]}, "periodSeconds": 1, "failureThreshold": 60}
     sidecar = init("beside", "sleep 1; touch /scratch/up; sleep 600", restartPolicy="Always", startupProbe=probe)
     spec = {**SCRATCH, "initContainers": [sidecar], "restartPolicy": "Never", "terminationGracePeriodSeconds": 5}
     space.pod("job", spec=spec, command=["sh", "-c", "test -e /scratch/up"], **MOUNT)
