@@ -97,23 +97,8 @@ class DeploymentController(Controller):
 
     def _replica_sets(self, deployment: Object) -> list[Object]:
         """The ReplicaSets it owns, oldest first; orphans that it selects are adopted."""
-        owned = []
-        for item in self.store.objects(REPLICA_SETS, namespace_of(deployment)):
-            if is_controlled_by(item, deployment):
-                owned.append(item)
-            elif (
-                controller_of(item) is None
-                and not is_terminating(item)
-                and not is_terminating(deployment)
-                and match_labels(deployment["spec"]["selector"], labels_of(item))
-            ):
-                owned.append(self._adopt(deployment, item))
+        owned = self.owned(REPLICA_SETS, deployment, lambda _: True)
         return sorted(owned, key=lambda item: (item["metadata"]["creationTimestamp"], name_of(item)))
-
-    def _adopt(self, deployment: Object, item: Object) -> Object:
-        adopted = clone(item)
-        adopted["metadata"].setdefault("ownerReferences", []).append(owner_reference(deployment))
-        return self.update(REPLICA_SETS, adopted)
 
     def _summary(self, item: Object) -> Replicas:
         pods = (pod for pod in self.store.objects(PODS, namespace_of(item)) if is_controlled_by(pod, item))

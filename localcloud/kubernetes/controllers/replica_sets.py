@@ -9,22 +9,18 @@ from localcloud.kubernetes.deletion import ensure_deleted
 from localcloud.kubernetes.errors import ApiError
 from localcloud.kubernetes.objects import (
     Object,
-    clone,
     condition,
     controller_key,
     controller_of,
-    is_controlled_by,
     is_terminating,
     is_true,
     key_of,
     labels_of,
     name_of,
     namespace_of,
-    owner_reference,
     parse_time,
     since,
 )
-from localcloud.kubernetes.registry import controller_write
 from localcloud.kubernetes.resources import PODS, REPLICA_SETS
 from localcloud.kubernetes.selectors import match_labels
 from localcloud.kubernetes.store import Change, Key
@@ -59,7 +55,7 @@ class ReplicaSetController(Controller):
             missing = item["spec"].get("replicas", 0) - len(active)
             try:
                 for _ in range(missing):
-                    self._create(item)
+                    self.create_pod(item, _COMPONENT)
             except ApiError as error:
                 failure = error
                 record(self.registry, item, "Warning", "FailedCreate", f"Error creating: {error}", _COMPONENT)
@@ -74,33 +70,7 @@ class ReplicaSetController(Controller):
         return delay
 
     def _pods(self, item: Object) -> list[Object]:
-        owned = []
-        for pod in self.store.objects(PODS, namespace_of(item)):
-            if is_controlled_by(pod, item):
-                owned.append(pod)
-            elif (
-                controller_of(pod) is None
-                and _is_active(pod)
-                and not is_terminating(item)
-                and match_labels(item["spec"]["selector"], labels_of(pod))
-            ):
-                owned.append(self._adopt(item, pod))
-        return owned
-
-    def _adopt(self, item: Object, pod: Object) -> Object:
-        adopted = clone(pod)
-        adopted["metadata"].setdefault("ownerReferences", []).append(owner_reference(item))
-        return self.update(PODS, adopted)
-
-    def _create(self, item: Object) -> None:
-        template = clone(item["spec"]["template"])
-        metadata = template["metadata"] | {
-            "generateName": f"{name_of(item)}-",
-            "ownerReferences": [owner_reference(item)],
-        }
-        body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
-        pod = self.registry.create(PODS, namespace_of(item), body, controller_write())
-        record(self.registry, item, "Normal", "SuccessfulCreate", f"Created pod: {name_of(pod)}", _COMPONENT)
+        return self.owned(PODS, item, _is_active)
 
     def _write_status(self, item: Object, failure: ApiError | None) -> float | None:
         pods = self._pods(item)
