@@ -30,6 +30,7 @@ class Options:
     kubelet: KubeletSettings
     mount_cache: float
     device_plugin: bool
+    kserve: bool
     images: tuple[Image, ...]
 
 
@@ -66,6 +67,7 @@ def parse(arguments: Sequence[str]) -> Options:
         help="how late a mounted container shows what has changed (default: 1; blobfuse: up to 120)")  # fmt: skip
     add("--no-device-plugin", action="store_true",
         help="at creation: nodes have no nvidia.com/gpu before a device plugin is applied, as on a new AKS cluster")  # fmt: skip
+    add("--kserve", action="store_true", help="KServe is installed: the kind InferenceService and its controller")
     add("--images", type=Path, help='JSON list of further images: [{"pattern": …, "entrypoint": […], "programs": {…}}]')
     given = parser.parse_args(arguments)
     if not 0 <= given.gpu_nodes <= given.gpu_max:
@@ -105,6 +107,7 @@ def parse(arguments: Sequence[str]) -> Options:
         ),
         mount_cache=given.mount_cache,
         device_plugin=not given.no_device_plugin,
+        kserve=given.kserve,
         images=images,
     )
 

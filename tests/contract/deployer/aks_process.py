@@ -45,11 +45,9 @@ def until(look: Callable[[], T | None], what: str) -> T:
 
 
 class AksProcess:
-    """One run of the stand-in over ``folder``; ``module`` says which: with KServe on it, ``localcloud.aks.kserve``."""
+    """One run of the stand-in over ``folder``."""
 
-    def __init__(
-        self, folder: Path, storage: str, arguments: Sequence[str] = (), *, module: str = "localcloud.aks"
-    ) -> None:
+    def __init__(self, folder: Path, storage: str, arguments: Sequence[str] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         program, images, ready = folder / "server.py", folder / "images.json", folder / "ready.json"
         program.write_text(_MODEL_SERVER)
@@ -59,7 +57,7 @@ class AksProcess:
         self._log = folder / "aks.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module, "--data", str(folder / "data"), "--ready-file", str(ready),
+                [sys.executable, "-m", "localcloud.aks", "--data", str(folder / "data"), "--ready-file", str(ready),
                  "--storage-connection-string", storage, "--images", str(images), *_QUICK, *arguments],
                 stdout=log, stderr=log, env=dict(os.environ), cwd=Path(__file__).parents[3],
             )  # fmt: skip

@@ -26,7 +26,7 @@ def aks(azurite_server: Azurite, tmp_path_factory: pytest.TempPathFactory) -> It
 def kserve_cluster(azurite_server: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AksProcess]:
     """The stand-in with KServe installed."""
     storage = _with_servables(azurite_server, "test398")
-    process = AksProcess(tmp_path_factory.mktemp("kserve"), storage, module="localcloud.aks.kserve")
+    process = AksProcess(tmp_path_factory.mktemp("kserve"), storage, ["--kserve"])
     yield process
     process.end()
 
