@@ -6,34 +6,22 @@ The real SDK asks the real stand-in over HTTP; the faults are ordered there.
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import pytest
 from azure.core.credentials import AccessToken
 from azure.identity import CredentialUnavailableError
 
-from deployer.adapters.aks import AksCluster, container_service
-from deployer.adapters.azure_pipeline import Patience
+from deployer.adapters.aks import AksCluster
 from deployer.errors import AzureRefused
 from deployer.http import failure
 from deployer.ports import OperationState
-from deployer.settings import ClusterSettings
 from localcloud.arm import KNOWN, Does, Fault
-from tests.contract.aks_stand_in.arm import SLOW, SUBSCRIPTION, Arm, in_a_thread
+from tests.contract.aks_stand_in.arm import SLOW, Arm, in_a_thread
+from tests.contract.deployer.arm_adapter import PATIENT, adapter
 
-PATIENT = Patience(connect=30, read=30, total=60, retries=1, pause=0.0)
 HASTY = replace(PATIENT, read=0.3, retries=0)
-SETTINGS = ClusterSettings(subscription_id=SUBSCRIPTION, resource_group="slipway", name="slipway")
-
-
-class Issued:
-    """A credential with the stand-in's own token."""
-
-    def __init__(self, arm: Arm) -> None:
-        self._arm = arm
-
-    def get_token(self, *_scopes: str, **_options: object) -> AccessToken:
-        return AccessToken(self._arm.token, 2**31)
 
 
 @dataclass(frozen=True)
@@ -52,14 +40,12 @@ class Cloud:
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with in_a_thread(Arm(tmp_path_factory.mktemp("arm"), SLOW)) as arm:
-        settings, credential = SETTINGS.model_copy(update={"arm_url": arm.server.url}), Issued(arm)
-        with (
-            container_service(settings, credential, PATIENT) as patient,
-            container_service(settings, credential, HASTY) as hasty,
-        ):
-            first = AksCluster(patient, settings, credential)
-            yield Cloud(arm, first, AksCluster(hasty, settings, credential), first.begin_pool(2))
+    with (
+        in_a_thread(Arm(tmp_path_factory.mktemp("arm"), SLOW)) as arm,
+        adapter(arm) as patient,
+        adapter(arm, HASTY) as hasty,
+    ):
+        yield Cloud(arm, patient, hasty, patient.begin_pool(2))
 
 
 @pytest.fixture(autouse=True)
@@ -239,9 +225,8 @@ class Unavailable:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_without_an_identity_the_user_is_told_to_switch_one_on(cloud: Cloud, operation: str) -> None:
-    settings = SETTINGS.model_copy(update={"arm_url": cloud.arm.server.url})
-    with container_service(settings, Unavailable(), PATIENT) as client, pytest.raises(AzureRefused) as refused:
-        OPERATIONS[operation].do(AksCluster(client, settings, Unavailable()), cloud.token)
+    with adapter(cloud.arm, credential=Unavailable()) as aks, pytest.raises(AzureRefused) as refused:
+        OPERATIONS[operation].do(aks, cloud.token)
     assert refused.value.code == "azure_sign_in"
     assert "could not sign in (ManagedIdentityCredential authentication unavailable.)" in refused.value.message
     assert "AZURE_CLIENT_ID" in refused.value.hint
@@ -251,9 +236,8 @@ def test_without_an_identity_the_user_is_told_to_switch_one_on(cloud: Cloud, ope
     "operation", sorted(OPERATIONS.keys() - {"operation"})
 )  # whose token holds the address that is asked
 def test_an_azure_that_is_not_there_is_told(cloud: Cloud, operation: str) -> None:
-    settings = SETTINGS.model_copy(update={"arm_url": "http://127.0.0.1:1"})
-    with container_service(settings, Issued(cloud.arm), HASTY) as client, pytest.raises(AzureRefused) as refused:
-        OPERATIONS[operation].do(AksCluster(client, settings, Issued(cloud.arm)), cloud.token)
+    with adapter(cloud.arm, HASTY, url="http://127.0.0.1:1") as aks, pytest.raises(AzureRefused) as refused:
+        OPERATIONS[operation].do(aks, cloud.token)
     assert refused.value.code == "azure_unreachable"
     assert "SLIPWAY_CLUSTER__ARM_URL" in refused.value.hint
 
@@ -279,3 +263,16 @@ def test_a_token_that_cannot_be_read_ends_the_operation_by_name(
     assert cloud.arm.control.cluster.operations == begun
     assert not state.running
     assert state.failure is not None and state.failure.startswith("azure_operation_lost: ")
+
+
+@pytest.mark.parametrize("operation", ["stop", "pool"])
+def test_a_beginning_whose_answer_was_lost_is_not_begun_twice(tmp_path: Path, operation: str) -> None:
+    """What Azure had accepted is seen at the next look."""
+    asked = OPERATIONS[operation]
+    with in_a_thread(Arm(tmp_path, SLOW)) as arm, adapter(arm) as aks:
+        arm.control.faults.order(Fault(on=asked.call, does=Does.CUT_AFTER))
+        with pytest.raises(AzureRefused) as refused:
+            asked.do(aks, "")
+        assert refused.value.code == "azure_cut"
+        assert len(arm.control.cluster.operations) == 1
+        assert aks.state().busy
