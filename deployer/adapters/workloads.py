@@ -175,6 +175,11 @@ class KubernetesWorkloads:
         except ApiException as error:
             if error.status in (401, 403):
                 self._client = None
+            if error.status == 404 and "InferenceService" in what:
+                raise CloudRefused(
+                    "no_kserve", f"Kubernetes did not {what}: KServe is not installed on this cluster.",
+                    "Install it, or set SLIPWAY_SERVING__FLAVOR=kubeflow.",
+                ) from error  # fmt: skip
             raise CloudRefused(
                 f"kubernetes_{error.status}", f"Kubernetes did not {what}: {_message(error)}",
                 "Check the rights of Slipway's identity on the cluster." if error.status in (401, 403) else "It is tried again.",

@@ -260,3 +260,29 @@ def test_a_token_that_is_not_known_is_told_and_asked_for_again(aks: AksProcess) 
         workloads.nodes()
     assert refused.value.code == "kubernetes_401" and "rights" in refused.value.hint
     assert workloads.nodes().ready >= 0
+
+
+def test_a_cluster_without_kserve_is_told(aks: AksProcess) -> None:
+    kserved = KubernetesWorkloads(
+        lambda: ClusterAccess(aks.ready["kubernetes_url"], token=lambda: aks.ready["kubernetes_token"]),
+        gpu_nodes=GPU_NODES, flavor="kserve",
+    )  # fmt: skip
+    with pytest.raises(CloudRefused, match="KServe is not installed") as refused:
+        kserved.of("cats")
+    assert refused.value.code == "no_kserve" and "SLIPWAY_SERVING__FLAVOR=kubeflow" in refused.value.hint
+
+
+def test_nodes_are_found_by_what_they_offer_where_no_label_is_given(aks: AksProcess) -> None:
+    """As with a kubeconfig: the system pool's nodes offer no GPU, so they do not count."""
+    anywhere = KubernetesWorkloads(
+        lambda: ClusterAccess(aks.ready["kubernetes_url"], token=lambda: aks.ready["kubernetes_token"]), gpu_nodes={}
+    )
+    until(lambda: anywhere.nodes().ready == 1, "the GPU node is ready")
+    assert anywhere.nodes().gpus == 1
+
+
+def test_a_cluster_ip_is_the_address_where_the_setting_says_so(workloads: KubernetesWorkloads, model: str) -> None:
+    serving = ServingSettings(image=IMAGE, gpu_image=IMAGE, service="cluster-ip")
+    workloads.apply(manifests(model, templates=Templates(serving, GPU_NODES, "test399", "slipway", 60)))
+    work = complete(workloads, model)
+    until(lambda: answers(f"{work.address}/v1/models/{model}/versions/1"), "its address leads to the pod")
