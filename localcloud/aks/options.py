@@ -26,6 +26,7 @@ class Options:
     gpu_max: int
     gpu_size: str
     disable_local_accounts: bool
+    entra: bool
     delays: Delays
     kubelet: KubeletSettings
     mount_cache: float
@@ -49,9 +50,10 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--gpu-nodes", type=int, default=1, help="nodes of the GPU pool at creation (default: 1)")
     add("--gpu-max", type=int, default=4, help="most nodes that user pools may have in all, a quota (default: 4)")
     add("--gpu-size", default="Standard_NC4as_T4_v3", help="VM size of the GPU pool at creation")
+    add("--no-entra", action="store_true", help="at creation: no sign-in by Entra; the user kubeconfig holds a token")
     add("--disable-local-accounts", action="store_true", help="at creation: no admin kubeconfig, as with Entra only")
     add("--realistic-delays", action="store_true", help="operations take what they take on Azure, minutes")
-    for name in ("start", "stop", "scale-up", "scale-down", "node-join"):
+    for name in ("start", "stop", "scale-up", "scale-down", "update", "delete", "abort", "node-join"):
         add(f"--{name}-delay", type=_seconds, metavar="SECONDS", help=f"instead of the default for {name}")
     paces = KubeletSettings()
     add("--back-off", type=_seconds, default=paces.back_off_base, metavar="SECONDS",
@@ -70,6 +72,8 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--kserve", action="store_true", help="KServe is installed: the kind InferenceService and its controller")
     add("--images", type=Path, help='JSON list of further images: [{"pattern": …, "entrypoint": […], "programs": {…}}]')
     given = parser.parse_args(arguments)
+    if given.no_entra and given.disable_local_accounts:
+        parser.error("--no-entra and --disable-local-accounts together leave nobody who could sign in")
     if not 0 <= given.gpu_nodes <= given.gpu_max:
         parser.error(f"--gpu-nodes must be between 0 and --gpu-max ({given.gpu_max}), not {given.gpu_nodes}")
     try:
@@ -82,6 +86,9 @@ def parse(arguments: Sequence[str]) -> Options:
         "stop": given.stop_delay,
         "scale_up": given.scale_up_delay,
         "scale_down": given.scale_down_delay,
+        "update": given.update_delay,
+        "delete": given.delete_delay,
+        "abort": given.abort_delay,
         "node_join": given.node_join_delay,
     }
     return Options(
@@ -97,6 +104,7 @@ def parse(arguments: Sequence[str]) -> Options:
         gpu_max=given.gpu_max,
         gpu_size=given.gpu_size,
         disable_local_accounts=given.disable_local_accounts,
+        entra=not given.no_entra,
         delays=replace(delays, **{name: value for name, value in named.items() if value is not None}),
         kubelet=KubeletSettings(
             back_off_base=given.back_off,

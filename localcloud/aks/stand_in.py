@@ -141,6 +141,7 @@ def _new_cluster(options: Options, kept: Keepsakes) -> Cluster:
         location=_LOCATION,
         kubernetes_version=_KUBERNETES_VERSION,
         disable_local_accounts=options.disable_local_accounts,
+        entra=options.entra,
         pools={pool.name: pool for pool in (system, gpu)},
     )
 
