@@ -52,15 +52,15 @@ def configuration(serving: ServingSettings, model: str, version: VersionRecord) 
 def batched(serving: ServingSettings, version: VersionRecord) -> bool:
     """Whether requests are run together: on a GPU, and if dimension 0 of every tensor of every signature is open.
 
-    TensorFlow Serving batches all signatures or none, and refuses requests to one whose tensors cannot be joined.
+    TensorFlow Serving batches all signatures or none, and refuses requests to one whose tensors cannot be joined. An error
+    is that of the whole batch: strings, which a servable decodes, are left alone unless the setting says otherwise.
     """
-    tensors = [
-        tensor
-        for signature in version.signatures.values()
-        for side in ("inputs", "outputs")
-        for tensor in signature[side].values()
-    ]
-    return serving.batching and version.serve.gpus > 0 and bool(tensors) and all(map(_open, tensors))
+    if serving.batching == "never" or version.serve.gpus == 0 or not version.signatures:
+        return False
+    inputs = [tensor for signature in version.signatures.values() for tensor in signature["inputs"].values()]
+    outputs = [tensor for signature in version.signatures.values() for tensor in signature["outputs"].values()]
+    decoding = any(tensor["dtype"] == "string" for tensor in inputs)
+    return all(map(_open, inputs + outputs)) and (serving.batching == "always" or not decoding)
 
 
 def fill_pod(

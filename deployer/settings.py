@@ -61,8 +61,10 @@ class ServingSettings(_Group):
     gpu_memory_fraction: float = Field(
         0.9, gt=0, le=1, description="share of its GPUs' memory that TF Serving takes; the rest is CUDA's own"
     )
-    batching: bool = Field(
-        True, description="run concurrent requests together on a GPU, where every signature of the servable can"
+    batching: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="concurrent requests run together on a GPU, where every signature of the servable can; `auto`: not where "
+        "one takes strings, such as images, for one that cannot be decoded would fail those beside it",
     )
     storage_account: str = Field("", description="account that blobfuse mounts; empty: the Functions app's own")
     storage_resource_group: str = Field("", description="resource group of that account; empty: the cluster's")

@@ -17,8 +17,8 @@ NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 Manifests = dict[str, dict[str, Any]]
 
 
-def signature(shape: list[int | None] | None) -> dict[str, Any]:
-    tensors = {"x": {"dtype": "float32", "shape": shape}}
+def signature(shape: list[int | None] | None, dtype: str = "float32") -> dict[str, Any]:
+    tensors = {"x": {"dtype": dtype, "shape": shape}}
     return {"method": "tensorflow/serving/predict", "inputs": tensors, "outputs": tensors}
 
 
@@ -60,7 +60,9 @@ def test_requests_are_batched_on_a_gpu_by_as_many_threads_as_cpus() -> None:
     ("case", "choice"),
     [
         ("on CPU", {"gpus": 0}),
-        ("switched off", {"batching": False}),
+        ("switched off", {"batching": "never"}),
+        ("images, of which one may be broken", {"signatures": {"a": signature([None], "string")}}),
+        ("a scalar, whatever the setting", {"signatures": {"a": signature([])}, "batching": "always"}),
         ("nothing known", {"signatures": {}}),
         ("fixed rows", {"signatures": {"a": signature([None]), "b": signature([8, 4])}}),
         ("a scalar", {"signatures": {"a": signature([])}}),
@@ -72,6 +74,11 @@ def test_what_cannot_be_batched_is_not(case: str, choice: dict[str, Any]) -> Non
     manifests = rendered(**choice)
     assert not {"enable_batching", "batching_parameters_file"} & flags(manifests).keys(), case
     assert "batching.config" not in manifests["ConfigMap"]["data"]
+
+
+def test_images_are_batched_if_the_setting_says_so() -> None:
+    manifests = rendered(signatures={"a": signature([None], "string")}, batching="always")
+    assert flags(manifests)["enable_batching"] == "true"
 
 
 def test_the_share_of_gpu_memory_is_that_of_the_settings_and_on_cpu_there_is_none() -> None:

@@ -19,8 +19,8 @@ from tests.unit.templates.policy import KSERVE_FIELDS, breaches, pod_of
 FOLDER = Path(__file__).parents[3] / "k8s_templates"
 VERSIONS = ("1.32", kubernetes_validate.latest_version())
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
-ROWS = {"image_bytes": {"dtype": "string", "shape": [None]}}
-SIGNATURES = {"classify_image": {"method": "tensorflow/serving/predict", "inputs": ROWS, "outputs": ROWS}}
+ROWS = {"x": {"dtype": "float32", "shape": [None, 4]}}
+SIGNATURES = {"serving_default": {"method": "tensorflow/serving/predict", "inputs": ROWS, "outputs": ROWS}}
 TEMPLATES = [
     pytest.param(manifest, id=f"{path.name}-{manifest['kind']}")
     for path in sorted(FOLDER.glob("*.yaml"))
