@@ -43,7 +43,11 @@ class ContainerLogs:
         return read(self.path(restart), View(_MESSAGE_LINES))[-_MESSAGE_BYTES:].decode(errors="replace")
 
     async def keep(self, restart: int, output: asyncio.StreamReader) -> None:
-        """Writes what comes from a container's output into the log of a run, until the output is closed."""
+        """Writes what comes from a container's output into the log of a run, until the output is closed.
+
+        The log of the run before is kept, older ones are not.
+        """
+        self.path(restart - 2).unlink(missing_ok=True)
         path = self.path(restart)
         path.parent.mkdir(parents=True, exist_ok=True)
         rest = b""

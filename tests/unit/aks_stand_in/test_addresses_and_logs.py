@@ -106,6 +106,16 @@ async def test_what_a_container_writes_is_kept_as_it_was(tmp_path: Path) -> None
     assert read(logs.path(0), View()) == written
 
 
+async def test_the_logs_of_this_run_and_of_the_one_before_are_kept(tmp_path: Path) -> None:
+    logs = ContainerLogs(tmp_path)
+    for run in range(4):
+        output = asyncio.StreamReader()
+        output.feed_data(b"run %d\n" % run)
+        output.feed_eof()
+        await logs.keep(run, output)
+    assert [read(logs.path(run), View()) for run in range(4)] == [b"", b"", b"run 2\n", b"run 3\n"]
+
+
 def test_a_termination_message_is_the_end_of_the_log(tmp_path: Path) -> None:
     """At most 80 lines and 2048 bytes."""
     logs = ContainerLogs(tmp_path)
