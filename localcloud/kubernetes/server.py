@@ -233,7 +233,7 @@ def _encoded(call: Call, form: Form, answer: Answer) -> web.Response:
         body = form.shown_list(call.resource, answer.items, answer.metadata)
     else:
         body = form.shown(call.resource, answer.item or {})
-    response = web.Response(body=form.encode(body), status=answer.code, content_type=form.media_type, headers=_NO_CACHE)
+    response = web.Response(body=dump(body), status=answer.code, content_type="application/json", headers=_NO_CACHE)
     for text in call.warnings:
         quoted = text.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{quoted}"')
