@@ -4,18 +4,16 @@ Long operations are begun and left: their continuation token goes into the state
 process, looks at them again. Nothing here waits for one, and no call takes longer than its `Patience`.
 """
 
-import base64
 import binascii
 import ipaddress
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
-import yaml
 from azure.core import MatchConditions
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import (
@@ -31,17 +29,16 @@ from azure.core.polling import LROPoller
 from azure.core.polling.base_polling import BadResponse, BadStatus
 from azure.core.rest import HttpResponse
 from azure.mgmt.containerservice import ContainerServiceClient
-from azure.mgmt.containerservice.models import AgentPool
+from azure.mgmt.containerservice.models import AgentPool, CredentialResult
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
+from deployer.adapters import kubeconfig
 from deployer.adapters.azure_pipeline import LoopbackBearer, Patience
 from deployer.adapters.azure_refusals import Refusal, explained, from_document
 from deployer.errors import AzureRefused, SlipwayError
 from deployer.ports import ClusterAccess, ClusterState, OperationState, Power
 from deployer.settings import ClusterSettings
 
-# The Entra application of every AKS cluster's API server.
-_AKS_SERVER = "6dae42f8-4368-4678-94ff-3960e28e3630"
 # A lost answer to a request that begins something is not asked for again: what it began is seen at the next look.
 _ONCE: dict[str, Any] = {"retry_read": 0}
 _LOST = (
@@ -207,18 +204,18 @@ class AksCluster:
         what = f"give the credentials of cluster '{self._name}'"
         with _named(what):
             found = self._client.managed_clusters.list_cluster_user_credentials(self._group, self._name, format="exec")
+        given = bytes((found.kubeconfigs or [CredentialResult()])[0].value or b"{}").decode(errors="replace")
         try:
-            given = (found.kubeconfigs or [])[0].value
-            return _access(yaml.safe_load(bytes(given or b"")), self._entra_token)
-        except (yaml.YAMLError, LookupError, TypeError, binascii.Error) as error:
+            return kubeconfig.access(given, "", self._entra_token, name=f"the kubeconfig of cluster '{self._name}'")
+        except SlipwayError as error:
             raise AzureRefused(
-                "no_credentials", f"Azure did not {what}: its answer holds no usable kubeconfig",
+                "no_credentials", f"Azure did not {what}: {error.message}",
                 "az aks get-credentials --format exec shows it; sign-in by Entra or a local account must be there.",
             ) from error  # fmt: skip
 
-    def _entra_token(self) -> str:
+    def _entra_token(self, application: str) -> str:
         with _named(f"give a token for the Kubernetes API of cluster '{self._name}'"):
-            return self._credential.get_token(f"{_AKS_SERVER}/.default").token
+            return self._credential.get_token(f"{application}/.default").token
 
 
 @contextmanager
@@ -286,20 +283,3 @@ def _failure(what: str, method: ARMPolling) -> str:
         body = None
     error = body.get("error") if isinstance(body, dict) else None
     return explained(what, from_document(error or {"code": method.status()})).in_line
-
-
-def _access(kubeconfig: dict[str, Any], entra_token: Callable[[], str]) -> ClusterAccess:
-    """Reads a kubeconfig of one cluster and one user; an exec plugin (kubelogin) stands for an Entra token."""
-    cluster = kubeconfig["clusters"][0]["cluster"]
-    user = kubeconfig["users"][0]["user"]
-    authority = cluster.get("certificate-authority-data")
-    server, ca = cluster["server"], base64.b64decode(authority) if authority else None
-    if "exec" in user:
-        return ClusterAccess(server, ca, token=entra_token)
-    if "client-certificate-data" in user:
-        return ClusterAccess(
-            server, ca, certificate=base64.b64decode(user["client-certificate-data"]),
-            key=base64.b64decode(user["client-key-data"]),
-        )  # fmt: skip
-    token = user["token"]
-    return ClusterAccess(server, ca, token=lambda: str(token))

@@ -150,9 +150,8 @@ def _forbidden(refusal: Refusal) -> Told | None:
             "Give it the Azure Kubernetes Service Contributor Role on the cluster; a new role takes some minutes.",
         )  # fmt: skip
     action = missing["action"].split(",")[0].strip()
-    scope = refusal.says(r"(?:linked scope\(s\)|over scope|on scope) '(?P<scope>[^']+)'")
-    linked = refusal.says(r"linked scope\(s\) '(?P<scope>[^']+)'")
-    on = (linked or scope)["scope"] if linked or scope else "the cluster"  # type: ignore[index]  # one of them is there
+    scope = refusal.says(r"linked scope\(s\) '([^']+)'") or refusal.says(r"(?:over|on) scope '([^']+)'")
+    on = scope[1] if scope else "the cluster"
     role = next((role for start, role in _ROLES if action.lower().startswith(start)), f"a role that allows {action}")
     return (
         "azure_forbidden", f"Slipway's identity lacks {action} on {on}",

@@ -32,15 +32,15 @@ class _Source:
     folder: Path
 
 
-def access(given: str, context: str, entra_token: Callable[[str], str]) -> ClusterAccess:
+def access(given: str, context: str, entra_token: Callable[[str], str], *, name: str = SETTING) -> ClusterAccess:
     """How to reach the cluster that ``given``, a path or the YAML itself, names in ``context`` (empty: its current one).
 
-    ``entra_token`` gives a token for an Entra application, where the user is kubelogin's.
+    ``entra_token`` gives a token for an Entra application, where the user is kubelogin's; ``name`` is what errors call the text.
 
     Raises:
         SlipwayError: ``bad_kubeconfig``; what is wrong, in which entry, and what would do instead.
     """
-    text, source = _read(given)
+    text, source = _read(given, name)
     try:
         config = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -79,9 +79,9 @@ def access(given: str, context: str, entra_token: Callable[[str], str]) -> Clust
     )  # fmt: skip
 
 
-def _read(given: str) -> tuple[str, _Source]:
+def _read(given: str, name: str) -> tuple[str, _Source]:
     if "\n" in given.strip() or given.lstrip().startswith("{"):
-        return given, _Source(SETTING, Path.cwd())
+        return given, _Source(name, Path.cwd())
     path = Path(given).expanduser()
     try:
         return path.read_text(encoding="utf-8"), _Source(str(path), path.parent)

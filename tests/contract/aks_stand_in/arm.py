@@ -75,6 +75,7 @@ class Arm:
     infrastructure: RecordingInfrastructure = field(default_factory=RecordingInfrastructure)
     disable_local_accounts: bool = False
     entra: bool = True
+    kubernetes_url: str = "http://127.0.0.1:1/"
     port: int = 0
 
     async def __aenter__(self) -> "Arm":
@@ -95,7 +96,7 @@ class Arm:
         )
         self.control = ControlPlane(ClusterStore(self.folder / "cluster.json"), initial, self.delays, max_gpu_nodes=4)
         self.identity = Identity(header="secret", signing_key="key", kubernetes_token="kube-token")
-        self.server = ArmServer(self.control, self.identity, KubeconfigSource("http://127.0.0.1:1/", "kube-token"))
+        self.server = ArmServer(self.control, self.identity, KubeconfigSource(self.kubernetes_url, "kube-token"))
         await self.server.start("127.0.0.1", self.port)
         await self.control.run_on(self.infrastructure)
         self.token = self.identity.issue("https://management.azure.com")

@@ -63,3 +63,20 @@ def test_a_token_for_kubernetes_that_is_not_given_is_told(tmp_path: Path) -> Non
         ) as told:
             access.token()
     assert told.value.code == "azure_sign_in"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"), [("", "has no server"), ("http://10.0.0.4:8080", "a token must not travel over plain http")]
+)
+def test_a_kubeconfig_of_no_use_is_told(tmp_path: Path, url: str, told: str) -> None:
+    with (
+        in_a_thread(Arm(tmp_path, kubernetes_url=url)) as arm,
+        adapter(arm) as aks,
+        pytest.raises(AzureRefused) as refused,
+    ):
+        aks.access()
+    assert refused.value.code == "no_credentials"
+    assert refused.value.message.startswith(
+        "Azure did not give the credentials of cluster 'slipway': cluster 'slipway'"
+    )
+    assert told in refused.value.message

@@ -13,6 +13,7 @@ import pytest
 from azure.core.credentials import AccessToken
 from azure.identity import CredentialUnavailableError
 
+from deployer.adapters import aks, azure_refusals
 from deployer.adapters.aks import AksCluster
 from deployer.errors import AzureRefused
 from deployer.http import failure
@@ -65,21 +66,21 @@ class Asked:
 
 
 OPERATIONS = {
-    "state": Asked("cluster.get", lambda aks, _: aks.state(), "look at cluster 'slipway'", "read"),
-    "state-pool": Asked("pool.get", lambda aks, _: aks.state(), "look at pool 'gpu'", "agentPools/read"),
-    "start": Asked("cluster.start", lambda aks, _: aks.begin_start(), "start cluster 'slipway'", "start/action"),
-    "stop": Asked("cluster.stop", lambda aks, _: aks.begin_stop(), "stop cluster 'slipway'", "stop/action"),
-    "pool": Asked("pool.put", lambda aks, _: aks.begin_pool(1), "scale pool 'gpu' to 1", "agentPools/write"),
-    "pool-read": Asked("pool.get", lambda aks, _: aks.begin_pool(1), "scale pool 'gpu' to 1", "agentPools/read"),
+    "state": Asked("cluster.get", lambda it, _: it.state(), "look at cluster 'slipway'", "read"),
+    "state-pool": Asked("pool.get", lambda it, _: it.state(), "look at pool 'gpu'", "agentPools/read"),
+    "start": Asked("cluster.start", lambda it, _: it.begin_start(), "start cluster 'slipway'", "start/action"),
+    "stop": Asked("cluster.stop", lambda it, _: it.begin_stop(), "stop cluster 'slipway'", "stop/action"),
+    "pool": Asked("pool.put", lambda it, _: it.begin_pool(1), "scale pool 'gpu' to 1", "agentPools/write"),
+    "pool-read": Asked("pool.get", lambda it, _: it.begin_pool(1), "scale pool 'gpu' to 1", "agentPools/read"),
     "operation": Asked(
-        "operation.get", lambda aks, token: aks.operation("pool", token), "tell how far the operation 'pool' is", "read"
+        "operation.get", lambda it, token: it.operation("pool", token), "tell how far the operation 'pool' is", "read"
     ),
     "credentials": Asked(
-        "cluster.user-credentials", lambda aks, _: aks.access(), "give the credentials of cluster 'slipway'",
+        "cluster.user-credentials", lambda it, _: it.access(), "give the credentials of cluster 'slipway'",
         "listClusterUserCredential/action",
     ),
-    "abort": Asked("cluster.abort", lambda aks, _: aks.abort("start"), "abort the operation 'start'", "abort/action"),
-    "abort-pool": Asked("pool.abort", lambda aks, _: aks.abort("pool"), "abort the operation 'pool'", "agentPools/abort/action"),
+    "abort": Asked("cluster.abort", lambda it, _: it.abort("start"), "abort the operation 'start'", "abort/action"),
+    "abort-pool": Asked("pool.abort", lambda it, _: it.abort("pool"), "abort the operation 'pool'", "agentPools/abort/action"),
 }  # fmt: skip
 
 
@@ -138,6 +139,14 @@ def ordered(name: str, call: str) -> Fault:
 
 def test_every_error_the_stand_in_knows_is_in_the_matrix() -> None:
     assert set(KNOWN) <= set(FAULTS)
+
+
+def test_every_code_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
+    sources = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in (aks, azure_refusals)]
+    codes = {code for source in sources for code in re.findall(r"\bazure_[a-z_]+(?=[\":])", source)}
+    assert codes >= {told.code for told in FAULTS.values()}
+    assert {code for code in codes if f"`{code}`" not in page} == set()
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -225,8 +234,8 @@ class Unavailable:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_without_an_identity_the_user_is_told_to_switch_one_on(cloud: Cloud, operation: str) -> None:
-    with adapter(cloud.arm, credential=Unavailable()) as aks, pytest.raises(AzureRefused) as refused:
-        OPERATIONS[operation].do(aks, cloud.token)
+    with adapter(cloud.arm, credential=Unavailable()) as given, pytest.raises(AzureRefused) as refused:
+        OPERATIONS[operation].do(given, cloud.token)
     assert refused.value.code == "azure_sign_in"
     assert "could not sign in (ManagedIdentityCredential authentication unavailable.)" in refused.value.message
     assert "AZURE_CLIENT_ID" in refused.value.hint
@@ -236,8 +245,8 @@ def test_without_an_identity_the_user_is_told_to_switch_one_on(cloud: Cloud, ope
     "operation", sorted(OPERATIONS.keys() - {"operation"})
 )  # whose token holds the address that is asked
 def test_an_azure_that_is_not_there_is_told(cloud: Cloud, operation: str) -> None:
-    with adapter(cloud.arm, HASTY, url="http://127.0.0.1:1") as aks, pytest.raises(AzureRefused) as refused:
-        OPERATIONS[operation].do(aks, cloud.token)
+    with adapter(cloud.arm, HASTY, url="http://127.0.0.1:1") as given, pytest.raises(AzureRefused) as refused:
+        OPERATIONS[operation].do(given, cloud.token)
     assert refused.value.code == "azure_unreachable"
     assert "SLIPWAY_CLUSTER__ARM_URL" in refused.value.hint
 
@@ -269,10 +278,10 @@ def test_a_token_that_cannot_be_read_ends_the_operation_by_name(
 def test_a_beginning_whose_answer_was_lost_is_not_begun_twice(tmp_path: Path, operation: str) -> None:
     """What Azure had accepted is seen at the next look."""
     asked = OPERATIONS[operation]
-    with in_a_thread(Arm(tmp_path, SLOW)) as arm, adapter(arm) as aks:
+    with in_a_thread(Arm(tmp_path, SLOW)) as arm, adapter(arm) as given:
         arm.control.faults.order(Fault(on=asked.call, does=Does.CUT_AFTER))
         with pytest.raises(AzureRefused) as refused:
-            asked.do(aks, "")
+            asked.do(given, "")
         assert refused.value.code == "azure_cut"
         assert len(arm.control.cluster.operations) == 1
-        assert aks.state().busy
+        assert given.state().busy
