@@ -37,6 +37,18 @@ def advance_rollout(message: func.QueueMessage) -> None:
     application().rollouts.advance(json.loads(message.get_body())["model"])
 
 
+@app.queue_trigger(arg_name="message", queue_name="webjobs-blobtrigger-poison", connection="AzureWebJobsStorage")
+def upload_given_up(message: func.QueueMessage) -> None:
+    """The platform gave up on an upload: its state says so."""
+    application().uploads.given_up(json.loads(message.get_body())["BlobName"])
+
+
+@app.queue_trigger(arg_name="message", queue_name="rollouts-poison", connection="AzureWebJobsStorage")
+def rollout_given_up(message: func.QueueMessage) -> None:
+    """The platform gave up on a rollout: it is asked for again, after a while."""
+    application().retries.rollout_given_up(json.loads(message.get_body())["model"])
+
+
 @app.timer_trigger(arg_name="timer", schedule=settings.schedule.sweep)
 def sweep(timer: func.TimerRequest) -> None:
     """Finds what events missed."""
@@ -66,11 +78,18 @@ async def classify(req: func.HttpRequest) -> func.HttpResponse:
     return _response(http.reply({"model": found.model, "version": found.version, "predictions": found.predictions}))
 
 
-@app.route("models/{*path}", methods=["GET"])
+@app.route("models/{*path}", methods=["GET", "POST", "DELETE"])
 def models(req: func.HttpRequest) -> func.HttpResponse:
-    """The models, or one of them."""
+    """The models, or one of them; POST retries what was given up, DELETE removes."""
     path = req.route_params.get("path") or ""
-    return _response(http.guarded(lambda: http.models(application().control, path)))
+    return _response(http.guarded(lambda: http.models(application().control, req.method, path, req.params)))
+
+
+@app.route("doctor/{*path}", methods=["GET", "POST"])
+def doctor(req: func.HttpRequest) -> func.HttpResponse:
+    """What is wrong with the app's surroundings; POST makes lost records anew."""
+    path = req.route_params.get("path") or ""
+    return _response(http.guarded(lambda: http.doctor(application().doctor, req.method, path)))
 
 
 @app.route("cluster/{*path}", methods=["GET", "POST"])

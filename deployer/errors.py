@@ -10,6 +10,7 @@
     │   └── CloudRefused          Azure or Kubernetes refused or failed an operation
     │       └── AzureRefused      Azure Resource Manager did; says when to ask again, if Azure did
     └── Conflict                  somebody else wrote first: read again and decide again (409)
+        └── LeaseLost             another instance may be at the same work by now: stop
 
 An SDK's error is chained as the cause. ``code`` is stable and documented in docs/reference/errors.md.
 """
@@ -106,3 +107,7 @@ class Conflict(SlipwayError):
     """Somebody else wrote first."""
 
     status = HTTPStatus.CONFLICT
+
+
+class LeaseLost(Conflict):
+    """Another instance may be at the same work by now; whoever reads this stops."""

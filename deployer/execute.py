@@ -136,7 +136,9 @@ class Executor:
                 after = after.with_version(item.but(state=state))
             if after.upload is not None and after.upload.version == version:
                 after = after.but(upload=after.upload.but(state="serving", stage=None, reason=None, hint=None))
-            return after
+            if before.route is None or before.route.version != version:
+                after = after.noting(self.clock(), "rollout", f"requests go to v{version}", "it proved itself")
+            return after.but(setback=None)
 
         self.state.change_cluster(lambda before: noted_wake(before, self.clock()))
         after = self.state.change(record.name, switched)
@@ -160,7 +162,8 @@ class Executor:
             if after.upload is not None and after.upload.version == step.version:
                 upload = after.upload.but(state="failed", stage="rollout", reason=step.reason, hint=step.hint)
                 after = after.but(upload=upload)
-            return after
+            to = "nothing" if step.to is None else f"v{step.to}"
+            return after.noting(now, "rollout", f"v{step.version} given up, back to {to}", step.reason)
 
         after = self.state.change(record.name, back)
         tag_upload(self.uploads, after)

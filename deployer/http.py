@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from deployer.control import Control
+from deployer.doctor import Doctor
 from deployer.errors import AzureRefused, BadRequest, NotFound, SlipwayError, Waking
 from deployer.images import images_in
 
@@ -58,14 +59,22 @@ def classify_request(headers: Mapping[str, str], params: Mapping[str, str], body
     return Classify(images, None if top is None else int(top), float(wait[1]) if wait else 0.0)
 
 
-def models(control: Control, path: str) -> Reply:
-    """``GET /api/models`` and ``GET /api/models/NAME``."""
-    name = path.strip("/")
-    if "/" in name:
-        raise NotFound(
-            "unknown_path", f"There is nothing at /api/models/{name}.", "GET /api/models/NAME shows a model."
-        )
-    return reply(control.model(name) if name else control.models())
+def models(control: Control, method: str, path: str, params: Mapping[str, str]) -> Reply:
+    """``GET /api/models``, ``GET`` and ``DELETE /api/models/NAME``, ``POST /api/models/NAME/retry``."""
+    name, _, what = path.strip("/").partition("/")
+    match method, name, what:
+        case "GET", "", "":
+            return reply(control.models())
+        case "GET", _, "":
+            return reply(control.model(name))
+        case "DELETE", str() as model, "" if model:
+            return reply(control.remove(model, uploads=params.get("uploads") == "true"), HTTPStatus.ACCEPTED)
+        case "POST", str() as model, "retry" if model:
+            return reply(control.retry(model), HTTPStatus.ACCEPTED)
+    raise NotFound(
+        "unknown_path", f"{method} /api/models/{path.strip('/')} is nothing that can be asked.",
+        "GET /api/models, GET and DELETE /api/models/NAME and POST /api/models/NAME/retry can.",
+    )  # fmt: skip
 
 
 def cluster(control: Control, method: str, path: str) -> Reply:
@@ -80,6 +89,19 @@ def cluster(control: Control, method: str, path: str) -> Reply:
     raise NotFound(
         "unknown_path", f"{method} /api/cluster/{path} is nothing that can be asked.",
         "GET /api/cluster, POST /api/cluster/wake and POST /api/cluster/sleep can.",
+    )  # fmt: skip
+
+
+def doctor(doctor: Doctor, method: str, path: str) -> Reply:
+    """``GET /api/doctor`` and ``POST /api/doctor/repair``."""
+    match method, path.strip("/"):
+        case "GET", "":
+            return reply(doctor.examine())
+        case "POST", "repair":
+            return reply(doctor.repair())
+    raise NotFound(
+        "unknown_path", f"{method} /api/doctor/{path} is nothing that can be asked.",
+        "GET /api/doctor and POST /api/doctor/repair can.",
     )  # fmt: skip
 
 

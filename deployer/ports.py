@@ -5,7 +5,7 @@ Adapters raise the errors of ``deployer.errors``; an SDK's exception never passe
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -21,6 +21,7 @@ class BlobRef:
     etag: str
     size: int
     modified: datetime
+    metadata: Mapping[str, str] = field(default_factory=dict, compare=False)  # in listings of the state container
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,27 @@ class StoredDocument:
     etag: str
 
 
+class Lease(Protocol):
+    """A lease that is held, and renewed meanwhile."""
+
+    def check(self) -> None:
+        """Makes sure that it is held still, and will be for most of a minute. To be asked before what cannot be undone.
+
+        Raises:
+            LeaseLost: another may hold it by now.
+        """
+
+
 class Documents(Protocol):
     """The state container."""
 
     def read(self, path: str) -> StoredDocument | None:
         """The document, or None."""
 
-    def write(self, path: str, data: bytes, *, etag: str | None) -> str:
+    def write(self, path: str, data: bytes, *, etag: str | None, metadata: Mapping[str, str] | None = None) -> str:
         """Writes if the document still has this ETag, or, with None, if there is none; returns the new ETag.
+
+        ``metadata`` (ASCII) is what a listing tells of it.
 
         Raises:
             Conflict: somebody else wrote first.
@@ -53,8 +67,8 @@ class Documents(Protocol):
     def listing(self, prefix: str) -> Iterable[BlobRef]:
         """The documents whose path begins so."""
 
-    def lease(self, name: str) -> AbstractContextManager[bool]:
-        """Holds ``locks/NAME`` for the block, renewed; yields False, at once, where another holds it."""
+    def lease(self, name: str) -> AbstractContextManager[Lease | None]:
+        """Holds ``locks/NAME`` for the block, renewed; yields None, at once, where another holds it."""
 
 
 class UploadStore(Protocol):
@@ -73,6 +87,15 @@ class UploadStore(Protocol):
             Conflict: it has been overwritten or removed since.
         """
 
+    def read(self, path: str) -> StoredDocument | None:
+        """A small blob, or None."""
+
+    def remove(self, path: str) -> None:
+        """Removes a blob, if it is there."""
+
+    def tags(self, blob: str) -> Mapping[str, str]:
+        """Its index tags; none where it is gone."""
+
     def tag(self, blob: str, tags: Mapping[str, str]) -> None:
         """Sets index tags, or takes those with an empty value away, keeping all others; a blob that is gone is left so."""
 
@@ -80,8 +103,19 @@ class UploadStore(Protocol):
 class ServableStore(Protocol):
     """The container that the cluster mounts."""
 
-    def upload(self, path: str, source: Path) -> None:
-        """Stores a file, replacing what an interrupted publish left there."""
+    def upload(self, path: str, source: Path, *, replace: bool = True) -> None:
+        """Stores a file, replacing what an interrupted publish left there, or, without ``replace``, only if there is none.
+
+        Raises:
+            Conflict: there is one.
+        """
+
+    def copy(self, path: str, source: BlobRef, *, replace: bool = True) -> None:
+        """Stores a copy of a blob of the drop container, made by storage itself, as ``upload`` does.
+
+        Raises:
+            Conflict: it was overwritten or removed since, or there is a file.
+        """
 
     def read(self, path: str) -> StoredDocument | None:
         """A small file, or None."""
@@ -98,6 +132,13 @@ class RolloutQueue(Protocol):
 
     def ask(self, model: str, *, delay_seconds: int = 0) -> None:
         """Says: look at this model, after a while."""
+
+
+class Queues(Protocol):
+    """What waits in the account's queues."""
+
+    def waiting(self, queue: str) -> int | None:
+        """About how many messages are in it; None where there is no such queue."""
 
 
 Power = Literal["Running", "Stopped"]

@@ -1,49 +1,35 @@
-"""What is remembered of a model, of the cluster and of a version's timeline; and the pure changes to it.
+"""What is remembered of a model and of the cluster, and the pure changes to it.
 
-The documents live in the state container as ``models/NAME.json``, ``cluster.json`` and ``timelines/NAME/VERSION.json``.
-Each is read and written whole, under an ETag condition (``deployer.state``); nothing here does so.
+The documents live in the state container as ``models/NAME.json`` and ``cluster.json``; a model's record holds its newest
+decisions and stages, older ones move on (``deployer.timeline``). Each document is read and written whole, under an ETag condition
+(``deployer.state``); nothing here does so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from deployer.options import ServeOptions
+from deployer.timeline import Document, Entry, Stage, merged
 
 UploadState = Literal[
-    "receiving", "scanning", "converting", "publishing", "published", "serving", "failed", "superseded"
-]
+    "receiving",  # not all of it is there yet
+    "unfinished",  # nor was it after a while
+    "queued",  # to be taken by the next sweep
+    "scanning", "converting", "publishing", "published", "serving",
+    "failed",  # for good: it is no model, or its version does not come up
+    "given_up",  # what should heal did not, after so many attempts
+    "deleted",  # its blobs are gone, and the model was retired for it
+    "removed",  # the model was removed by command
+]  # fmt: skip
+AT_WORK: frozenset[UploadState] = frozenset({"scanning", "converting", "publishing"})
+ENDED: frozenset[UploadState] = frozenset({"published", "serving", "failed", "given_up", "deleted", "removed"})
 VersionState = Literal["publishing", "published", "serving", "retired", "failed"]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def but(self, **changes: Any) -> Self:
-        """A copy with these fields changed, validated."""
-        return self.model_validate({**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
-
-
-class Stage(_Document):
-    """One finished stage on the way from a drop to a served model."""
-
-    stage: str
-    started: datetime
-    seconds: float
-    outcome: Literal["done", "failed"] = "done"
-    detail: str = ""
-    version: int | None = None
-
-
-class Timeline(_Document):
-    """All stages of one version, in order."""
-
-    stages: tuple[Stage, ...] = ()
-
-
-class UploadStatus(_Document):
+class UploadStatus(Document):
     """The newest upload of a model and how far it came. ``fingerprint`` identifies the blobs it was made of."""
 
     blob: str
@@ -56,9 +42,11 @@ class UploadStatus(_Document):
     reason: str | None = None
     hint: str | None = None
     stages: tuple[Stage, ...] = ()
+    attempts: int = 0  # begun so far; a killed one counts
+    due: datetime | None = None  # when the sweep takes it up again
 
 
-class VersionRecord(_Document):
+class VersionRecord(Document):
     """One version of a model. ``identity`` is the digest of its content and of the options that shaped its export."""
 
     version: int
@@ -75,14 +63,14 @@ class VersionRecord(_Document):
     hint: str | None = None
 
 
-class Route(_Document):
+class Route(Document):
     """Where requests go: the version and the address of its Service, ``http://HOST:PORT``."""
 
     version: int
     address: str
 
 
-class RolloutStatus(_Document):
+class RolloutStatus(Document):
     """A rollout under way: the step it is at, since when, and what was said of it last."""
 
     version: int
@@ -95,8 +83,27 @@ class RolloutStatus(_Document):
     unanswered: int = 0  # golden requests that got no answer
 
 
-class ModelRecord(_Document):
-    """Everything decided about one model. ``desired`` is the version that should serve, ``route`` the one that does."""
+class Removal(Document):
+    """The model was removed by command; ``uploads``: what lies in the drop container goes as well; ``done``: all is gone."""
+
+    at: datetime
+    uploads: bool
+    done: bool = False
+
+
+class Setback(Document):
+    """The platform gave up on a rollout's messages, so many times in a row; the sweep asks again after ``until``."""
+
+    times: int
+    reason: str
+    until: datetime
+
+
+class ModelRecord(Document):
+    """Everything decided about one model. ``desired`` is the version that should serve, ``route`` the one that does.
+
+    A record is never deleted: ``next_version`` outlives the model, so that no path is ever used again.
+    """
 
     name: str
     updated: datetime
@@ -110,6 +117,22 @@ class ModelRecord(_Document):
     asleep: bool = False
     served: datetime | None = None  # when requests were last sent to another version
     changed_rung: datetime | None = None  # when it fell asleep or was last woken
+    removed: Removal | None = None
+    setback: Setback | None = None
+    taken: dict[str, str] = Field(default_factory=dict)  # ETags of the blobs that the last complete upload was made of
+    decisions: tuple[Entry, ...] = ()  # the newest; older ones are in history/NAME/
+    decided: int = 0  # number of the newest decision
+    stages: tuple[Stage, ...] = ()  # the newest of all versions; older ones are in timelines/NAME/
+
+    def noting(self, at: datetime, who: str, what: str, why: str = "") -> Self:
+        """The record with a decision noted in it, in the same write as what was decided."""
+        number = self.decided + 1
+        decision = Entry(number=number, at=at, who=who, what=what, why=why)
+        return self.but(decisions=(*self.decisions, decision), decided=number)
+
+    def with_stages(self, *ended: Stage) -> Self:
+        """The record with stages of its versions noted in it, each once."""
+        return self.but(stages=merged(self.stages, ended)) if ended else self
 
     def version(self, number: int) -> VersionRecord:
         """The version of that number.
@@ -147,7 +170,7 @@ class ModelRecord(_Document):
     @property
     def arriving(self) -> bool:
         """Whether its newest upload is on the way to a version."""
-        return self.upload is not None and self.upload.state in ("scanning", "converting", "publishing")
+        return self.upload is not None and self.upload.state in AT_WORK
 
     @property
     def settled(self) -> bool:
@@ -157,7 +180,31 @@ class ModelRecord(_Document):
         return self.asleep or self.desired is None or (self.route is not None and self.route.version == self.desired)
 
 
-class Operation(_Document):
+class Glance(Document):
+    """What the sweep must know of a model in order to leave it alone. It goes into a header: plain ASCII, and short."""
+
+    name: str
+    updated: datetime | None = None
+    settled: bool = True
+    fingerprint: str | None = None
+    upload: UploadState | None = None
+    due: datetime | None = None
+    after: datetime | None = None
+    removing: bool = False
+
+
+def glance_of(record: ModelRecord) -> Glance:
+    """What the sweep must know of this record."""
+    upload = record.upload
+    return Glance(
+        name=record.name, updated=record.updated, settled=record.settled,
+        fingerprint=upload.fingerprint if upload else None, upload=upload.state if upload else None,
+        due=upload.due if upload else None, after=record.setback.until if record.setback else None,
+        removing=record.removed is not None and not record.removed.done,
+    )  # fmt: skip
+
+
+class Operation(Document):
     """A long Azure operation under way; ``token`` resumes it in any process."""
 
     kind: Literal["start", "stop", "pool"]
@@ -167,7 +214,7 @@ class Operation(_Document):
     by: str = ""
 
 
-class Wake(_Document):
+class Wake(Document):
     """A wake under way, for the estimate that callers are given."""
 
     started: datetime
@@ -175,14 +222,14 @@ class Wake(_Document):
     by: str
 
 
-class WakeTime(_Document):
+class WakeTime(Document):
     """How long one wake took from a rung until a model answered."""
 
     rung: str
     seconds: float
 
 
-class ClusterRecord(_Document):
+class ClusterRecord(Document):
     """What is remembered of the cluster between invocations."""
 
     updated: datetime
@@ -210,19 +257,3 @@ def noted_wake(record: ClusterRecord, now: datetime) -> ClusterRecord:
         return record
     taken = WakeTime(rung=record.wake.rung, seconds=(now - record.wake.started).total_seconds())
     return record.but(updated=now, wake=None, wake_times=(*record.wake_times, taken)[-KEPT_WAKE_TIMES:])
-
-
-def stage_done(
-    stage: str, started: datetime, now: datetime, *, detail: str = "", failed: bool = False, version: int | None = None
-) -> Stage:
-    """A stage that ended now."""
-    return Stage(
-        stage=stage, started=started, seconds=round((now - started).total_seconds(), 3),
-        outcome="failed" if failed else "done", detail=detail, version=version,
-    )  # fmt: skip
-
-
-def merged(stages: Sequence[Stage], added: Sequence[Stage]) -> tuple[Stage, ...]:
-    """Stages with others appended, each once (a stage is known by its name and start)."""
-    known = {(stage.stage, stage.started) for stage in stages}
-    return (*stages, *(stage for stage in added if (stage.stage, stage.started) not in known))

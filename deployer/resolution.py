@@ -5,16 +5,14 @@ newest is meant. Options and labels lie beside it (``STEM.yaml``, ``STEM.labels.
 """
 
 import hashlib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import PurePosixPath
 
 from deployer.errors import UploadRefused
 from deployer.names import DirectoryPart, ModelFile, Sidecar, part_of
 from deployer.ports import BlobRef
-
-_SHARD = re.compile(r"variables/variables\.data-\d{5}-of-(?P<count>\d{5})")
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,11 @@ class Upload:
         """Identifies these very blobs, without reading them."""
         listed = sorted((blob.name, blob.etag) for blob in (*self.blobs, *self.sidecars))
         return hashlib.sha256(repr(listed).encode()).hexdigest()
+
+    @property
+    def newest(self) -> datetime:
+        """When the last of the model's own blobs came."""
+        return max(blob.modified for blob in self.blobs)
 
     def path_of(self, blob: BlobRef) -> PurePosixPath:
         """The blob's path inside the upload: below ``STEM/`` for a directory, else its own name."""
@@ -77,26 +80,21 @@ def resolve(stem: str, listed: Iterable[BlobRef]) -> Upload | None:
     return Upload(model, stem, newest_file, (newest_file,), tuple(sidecars))
 
 
-def missing(upload: Upload) -> str | None:
-    """What a directory still lacks to be a SavedModel, by the names of its files; None where nothing."""
-    if not upload.directory:
-        return None
-    names = {str(upload.path_of(blob)) for blob in upload.blobs}
-    if "saved_model.pb" not in names:
-        return "saved_model.pb"
-    variables = {name for name in names if name.startswith("variables/")}
-    if variables and "variables/variables.index" not in variables:
-        return "variables/variables.index"
-    for name in sorted(variables):
-        if found := _SHARD.fullmatch(name):
-            count = int(found["count"])
-            for shard in range(count):
-                wanted = f"variables/variables.data-{shard:05d}-of-{count:05d}"
-                if wanted not in variables:
-                    return wanted
-    if variables and not any(_SHARD.fullmatch(name) for name in variables):
-        return "variables/variables.data-00000-of-…"
-    return None
+def newest_uploads(listed: Iterable[BlobRef]) -> dict[str, Upload]:
+    """The uploads in the whole drop container, by model: of several for one model, the newest."""
+    stems: dict[str, list[BlobRef]] = {}
+    for blob in listed:
+        try:
+            stems.setdefault(part_of(blob.name).stem, []).append(blob)
+        except UploadRefused:
+            continue  # told to its uploader by its own event
+    newest: dict[str, Upload] = {}
+    for stem, blobs in stems.items():
+        upload = resolve(stem, blobs)
+        other = newest.get(upload.model) if upload else None
+        if upload and (other is None or other.primary.modified < upload.primary.modified):
+            newest[upload.model] = upload
+    return newest
 
 
 def _age(blob: BlobRef) -> tuple[float, str]:

@@ -29,8 +29,9 @@ from deployer.plan import (
     plan,
 )
 from deployer.ports import Clock, Cluster, Nodes, RolloutQueue, Workloads
-from deployer.record import ModelRecord, RolloutStatus, Stage, stage_done
+from deployer.record import ModelRecord, RolloutStatus
 from deployer.state import State
+from deployer.timeline import Stage, stage_done
 
 # The names under which steps stand in a timeline: what users see of a rollout.
 _STAGES = {
@@ -121,6 +122,8 @@ class Rollouts:
         def noted(before: ModelRecord) -> ModelRecord:
             ended.clear()
             status = before.rollout
+            if before.desired is None and isinstance(step, Settled):  # retired, and its objects are gone
+                return before.but(rollout=None)
             if before.desired is None or before.desired != record.desired or before.asleep:
                 return before
             name, message = type(step).__name__, _message(step)
@@ -143,11 +146,7 @@ class Rollouts:
                 return before.but(rollout=status.but(step=name, since=now, looked=looked, message=message))
             return before.but(rollout=status.but(step=name, looked=looked, message=message))
 
-        changed = self.state.change(record.name, noted)
-        for stage in ended:
-            if stage.version is not None:
-                self.state.note(record.name, stage.version, stage)
-        return changed
+        return self.state.change(record.name, lambda before: noted(before).with_stages(*ended))
 
 
 def _ended(status: RolloutStatus, now: datetime, step: Step) -> Stage:

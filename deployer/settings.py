@@ -88,6 +88,24 @@ class ExportSettings(_Group):
     disk_mb: int = Field(8192, ge=64, description="largest file in MiB that a conversion may write")
 
 
+class UploadSettings(_Group):
+    """How uploads are taken."""
+
+    attempts: int = Field(
+        5, ge=1, description="an upload that fails for what may heal is given up after so many attempts"
+    )
+    retry_minutes: float = Field(
+        1, gt=0, description="pause before the sweep takes such an upload again; doubles each time, up to an hour"
+    )
+    settle_seconds: float = Field(
+        60, ge=0, description="a directory of which only some files were overwritten is left in peace for this long"
+    )
+    unfinished_minutes: float = Field(
+        30, gt=0, description="a directory that lacks files this long after its newest is reported as unfinished"
+    )
+    retire_deleted: bool = Field(False, description="true: a model whose upload is deleted is retired")
+
+
 class RolloutSettings(_Group):
     """The bounds of a rollout's waits."""
 
@@ -163,6 +181,7 @@ class Settings(BaseSettings):
     cluster: ClusterSettings = ClusterSettings()
     serving: ServingSettings = ServingSettings()
     export: ExportSettings = ExportSettings()
+    uploads: UploadSettings = UploadSettings()
     rollout: RolloutSettings = RolloutSettings()
     idle: IdleSettings = IdleSettings()
     proxy: ProxySettings = ProxySettings()

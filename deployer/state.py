@@ -1,16 +1,26 @@
-"""Records under ETag conditions: read, change by a pure function, write; again if somebody else wrote first."""
+"""Records under ETag conditions: read, change by a pure function, write; again if somebody else wrote first.
 
-from collections.abc import Callable, Iterator
+What the sweep must know of each model stands in the metadata of its record's blob, so that one listing tells of all models.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from deployer.errors import Conflict, NotFound, SlipwayError
 from deployer.ports import Clock, Documents
-from deployer.record import ClusterRecord, ModelRecord, Stage, Timeline, merged
+from deployer.record import ClusterRecord, Glance, ModelRecord, glance_of
+from deployer.timeline import BATCH, KEPT_STAGES, Entry, History, Stage, Timeline, merged
+
+log = logging.getLogger(__name__)
 
 _ATTEMPTS = 20
 _CLUSTER = "cluster.json"
+_MODELS = "models/"
+_GLANCE = "glance"
 
 D = TypeVar("D", bound=BaseModel)
 
@@ -24,8 +34,23 @@ class State:
 
     def models(self) -> Iterator[str]:
         """The names of all models that have a record."""
-        for blob in self._documents.listing("models/"):
-            yield blob.name.removeprefix("models/").removesuffix(".json")
+        for blob in self._documents.listing(_MODELS):
+            yield _named(blob.name)
+
+    def glances(self) -> Iterator[Glance]:
+        """What the sweep needs of each model's record, from one listing."""
+        for blob in self._documents.listing(_MODELS):
+            known = blob.metadata.get(_GLANCE)
+            if known is not None:
+                yield Glance.model_validate_json(known).but(updated=blob.modified)
+                continue
+            try:
+                record = self.find(_named(blob.name))
+            except SlipwayError as error:  # changed by hand, as no metadata says; the others are not to suffer for it
+                log.error("%s", error.message)
+                continue
+            if record is not None:
+                yield glance_of(record)
 
     def find(self, model: str) -> ModelRecord | None:
         """The model's record, or None."""
@@ -37,7 +62,8 @@ class State:
         Raises:
             NotFound: ``unknown_model``.
         """
-        if (record := self.find(model)) is None:
+        record = self.find(model)
+        if record is None or (record.removed is not None and record.removed.done):
             raise NotFound(
                 "unknown_model", f"There is no model '{model}'.",
                 "GET /api/models lists those there are; drop a file into the container 'models' to make one.",
@@ -52,16 +78,18 @@ class State:
         Raises:
             Conflict: others kept writing first.
         """
-        return self._change(
-            _model(model), ModelRecord, lambda: ModelRecord(name=model, updated=self._clock()),
-            lambda record: _stamped(record, change(record), self._clock),
-        )  # fmt: skip
+        record = self._change_model(model, change)
+        if len(record.decisions) > 2 * BATCH or len(record.stages) > KEPT_STAGES:
+            record = self._move_out(record)
+        return record
 
-    def remove(self, model: str) -> None:
-        """Forgets a model."""
-        for blob in list(self._documents.listing(f"timelines/{model}/")):
-            self._documents.remove(blob.name)
-        self._documents.remove(_model(model))
+    def restore(self, record: ModelRecord) -> bool:
+        """Stores a record that was made anew, unless there is one again."""
+        try:
+            self._write(_model(record.name), record, None)
+        except Conflict:
+            return False
+        return True
 
     def cluster(self) -> ClusterRecord:
         """What is remembered of the cluster."""
@@ -76,15 +104,63 @@ class State:
 
     def timeline(self, model: str, version: int) -> tuple[Stage, ...]:
         """The stages of a version, in order."""
-        found = self._read(_timeline(model, version), Timeline)
-        return found.stages if found else ()
+        record = self.find(model)
+        return () if record is None else self.stages_of(record, version)
 
-    def note(self, model: str, version: int, *stages: Stage) -> None:
-        """Adds stages to a version's timeline, each once."""
-        self._change(
-            _timeline(model, version), Timeline, Timeline,
-            lambda timeline: timeline.but(stages=merged(timeline.stages, stages)),
+    def stages_of(self, record: ModelRecord, version: int) -> tuple[Stage, ...]:
+        """The stages of a version: those that moved out of its model's record, and those in it."""
+        moved = self._read(_timeline(record.name, version), Timeline) or Timeline()
+        return merged(moved.stages, [stage for stage in record.stages if stage.version == version])
+
+    def history(self, record: ModelRecord, *, newest: int) -> tuple[Entry, ...]:
+        """The newest decisions about a model, in order."""
+        decisions = record.decisions
+        first = decisions[0].number if decisions else record.decided + 1
+        while len(decisions) < newest and first > 1:
+            first -= BATCH
+            batch = self._read(_history(record.name, first), History)
+            if batch is None:
+                break
+            decisions = (*batch.decisions, *decisions)
+        return decisions[-newest:]
+
+    def decided(self, model: str) -> int:
+        """The number of the last decision in the model's stored history, for a record that is made anew."""
+        stored = self._documents.listing(f"history/{model}/")
+        numbers = [int(blob.name.rpartition("/")[2].removesuffix(".json")) for blob in stored]
+        return max(numbers) + BATCH - 1 if numbers else 0
+
+    def forget_timelines(self, model: str) -> None:
+        """Removes the stages of a model that is gone."""
+        for blob in list(self._documents.listing(f"timelines/{model}/")):
+            self._documents.remove(blob.name)
+
+    def _change_model(self, model: str, change: Callable[[ModelRecord], ModelRecord]) -> ModelRecord:
+        return self._change(
+            _model(model), ModelRecord, lambda: ModelRecord(name=model, updated=self._clock()),
+            lambda record: _stamped(record, change(record), self._clock),
         )  # fmt: skip
+
+    def _move_out(self, record: ModelRecord) -> ModelRecord:
+        """Stores the oldest decisions and stages elsewhere, and only then takes them out of the record.
+
+        Safe to repeat: whoever moves decisions moves the same sixteen into the document of the same name.
+        """
+        batch = record.decisions[:BATCH] if len(record.decisions) > BATCH else ()
+        old = record.stages[: len(record.stages) - KEPT_STAGES // 2]
+        if batch:
+            with suppress(Conflict):  # moved already, by a process that was killed before it said so
+                self._write(_history(record.name, batch[0].number), History(decisions=batch), None)
+        for version in sorted({stage.version for stage in old if stage.version is not None}):
+            self._note(record.name, version, [stage for stage in old if stage.version == version])
+        moved = {decision.number for decision in batch}
+        return self._change_model(
+            record.name,
+            lambda before: before.but(
+                decisions=tuple(item for item in before.decisions if item.number not in moved),
+                stages=tuple(stage for stage in before.stages if stage not in old),
+            ),
+        )
 
     def _read(self, path: str, kind: type[D]) -> D | None:
         stored = self._documents.read(path)
@@ -98,13 +174,23 @@ class State:
             if stored and after == before:
                 return before
             try:
-                self._documents.write(
-                    path, after.model_dump_json(indent=1).encode(), etag=stored.etag if stored else None
-                )
+                self._write(path, after, stored.etag if stored else None)
             except Conflict:
                 continue
             return after
         raise Conflict("busy", f"'{path}' was written by others {_ATTEMPTS} times in a row.", "Try again in a moment.")
+
+    def _note(self, model: str, version: int, stages: Sequence[Stage]) -> None:
+        self._change(
+            _timeline(model, version), Timeline, Timeline,
+            lambda timeline: timeline.but(stages=merged(timeline.stages, stages)),
+        )  # fmt: skip
+
+    def _write(self, path: str, document: BaseModel, etag: str | None) -> None:
+        metadata: Mapping[str, str] = {}
+        if isinstance(document, ModelRecord):
+            metadata = {_GLANCE: glance_of(document).model_dump_json(exclude={"updated"}, exclude_defaults=True)}
+        self._documents.write(path, document.model_dump_json(indent=1).encode(), etag=etag, metadata=metadata)
 
 
 R = TypeVar("R", ModelRecord, ClusterRecord)
@@ -125,7 +211,15 @@ def _parsed(path: str, data: bytes, kind: type[D]) -> D:
 
 
 def _model(model: str) -> str:
-    return f"models/{model}.json"
+    return f"{_MODELS}{model}.json"
+
+
+def _named(path: str) -> str:
+    return path.removeprefix(_MODELS).removesuffix(".json")
+
+
+def _history(model: str, first: int) -> str:
+    return f"history/{model}/{first:06d}.json"
 
 
 def _timeline(model: str, version: int) -> str:

@@ -1,23 +1,27 @@
-"""Use case: find what events missed. Uploads whose event was lost, and rollouts whose message was.
+"""Use case: find what events missed, and finish what was cut short.
 
-An upload is left to its event for a grace period, so that the sweep does not race it.
+Uploads whose event was lost or whose time has come, rollouts whose message was, removals under way, uploads that were
+deleted. An upload is left to its event for a grace period, so that the sweep does not race it. What a sweep that finds
+nothing costs is two listings, whatever the number of models.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from deployer.errors import SlipwayError, UploadRefused
-from deployer.names import part_of
-from deployer.ports import BlobRef, Clock, RolloutQueue, UploadStore
-from deployer.record import ModelRecord
-from deployer.resolution import Upload, resolve
+from deployer.errors import SlipwayError
+from deployer.ports import Clock, Documents, RolloutQueue, UploadStore
+from deployer.record import AT_WORK, Glance
+from deployer.removal import Removals
+from deployer.resolution import Upload, newest_uploads
 from deployer.state import State
 from deployer.uploads import Uploads
 from exporter import ExportError
 
 log = logging.getLogger(__name__)
 
+HEARTBEAT = "timers/sweep"
 _TAKEN = 5  # uploads taken by one sweep; the next goes on
 
 
@@ -26,56 +30,55 @@ class Sweep:
     """``run`` is what the timer function calls."""
 
     state: State
+    documents: Documents
     store: UploadStore
     uploads: Uploads
+    removals: Removals
     queue: RolloutQueue
     grace: timedelta
+    retire_deleted: bool
     clock: Clock
 
     def run(self) -> None:
-        """Takes uploads nobody took, and asks for a look at every rollout that is not settled."""
-        records = {name: record for name in self.state.models() if (record := self.state.find(name)) is not None}
-        for record in records.values():
-            if not record.settled and self._stalled(record):
-                log.info("sweep: a look at '%s'", record.name)
-                self.queue.ask(record.name)
-        for blob in self._unseen(records)[:_TAKEN]:
-            log.info("sweep: '%s' was not taken yet", blob)
-            try:
-                self.uploads.take(blob)
-            except (
-                SlipwayError,
-                ExportError,
-            ):  # may heal: the next sweep tries again, and the others have their turn now
-                log.exception("sweep: '%s' could not be taken", blob)
+        """Takes uploads nobody took, asks for a look at rollouts that are not settled, and finishes removals."""
+        self.documents.put(HEARTBEAT, b"")
+        glances = {glance.name: glance for glance in self.state.glances()}
+        for glance in glances.values():
+            if glance.removing:
+                self._each(glance.name, lambda name=glance.name: self.removals.finish(name))  # type: ignore[misc]  # bound
+            elif not glance.settled and self._stalled(glance):
+                log.info("sweep: a look at '%s'", glance.name)
+                self.queue.ask(glance.name)
+        found = newest_uploads(self.store.listing(""))
+        due = [upload for upload in found.values() if self._due(upload, glances.get(upload.model))]
+        for upload in due[:_TAKEN]:
+            log.info("sweep: '%s' is to be taken", upload.primary.name)
+            self._each(upload.primary.name, lambda blob=upload.primary.name: self.uploads.take(blob))  # type: ignore[misc]
+        if self.retire_deleted:
+            for glance in glances.values():
+                if glance.name not in found and glance.upload not in (None, "deleted", "removed", *AT_WORK):
+                    self.removals.retire(glance.name, by="sweep", why="Its upload was deleted.")
 
-    def _stalled(self, record: ModelRecord) -> bool:
+    def _each(self, what: str, call: Callable[[], object]) -> None:
+        """Calls; what may heal is tried again by the next sweep, and the others have their turn now."""
+        try:
+            call()
+        except (SlipwayError, ExportError):
+            log.exception("sweep: '%s' did not come to its end", what)
+
+    def _stalled(self, glance: Glance) -> bool:
         """Whether nothing was written of the rollout for the grace period; then its message may be lost."""
-        return self.clock() - record.updated > self.grace
+        now = self.clock()
+        return (glance.updated is None or now - glance.updated > self.grace) and (
+            glance.after is None or now >= glance.after
+        )
 
-    def _unseen(self, records: dict[str, ModelRecord]) -> list[str]:
-        """The primary blobs of uploads that no record knows as ended."""
-        stems: dict[str, list[BlobRef]] = {}
-        for blob in self.store.listing(""):
-            try:
-                stems.setdefault(part_of(blob.name).stem, []).append(blob)
-            except UploadRefused:
-                continue  # its event told its uploader
-        newest: dict[str, Upload] = {}
-        for stem, blobs in stems.items():
-            upload = resolve(stem, blobs)
-            other = newest.get(upload.model) if upload else None
-            if upload and (other is None or other.primary.modified < upload.primary.modified):
-                newest[upload.model] = upload
-        return [
-            upload.primary.name
-            for upload in newest.values()
-            if self.clock() - upload.primary.modified >= self.grace and not _taken(upload, records.get(upload.model))
-        ]
-
-
-def _taken(upload: Upload, record: ModelRecord | None) -> bool:
-    known = record.upload if record is not None else None
-    if known is None or known.fingerprint != upload.fingerprint:
-        return False
-    return known.state not in ("scanning", "converting", "publishing")
+    def _due(self, upload: Upload, glance: Glance | None) -> bool:
+        """Whether nobody took the upload, or it is to be looked at again by now."""
+        now = self.clock()
+        if glance is None or glance.fingerprint != upload.fingerprint:
+            return now - upload.primary.modified >= self.grace
+        if glance.due is not None:
+            return now >= glance.due
+        # At work, or killed at it: the lease tells.
+        return glance.upload in AT_WORK and (glance.updated is None or now - glance.updated >= self.grace)

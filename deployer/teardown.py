@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from deployer.activity import last_requests
+from deployer.errors import Conflict
 from deployer.idle import Decision, EmptyPool, IdlePolicy, ModelUse, SleepModels, Stay, StopCluster, plan_idle
 from deployer.operations import refusals_noted, settle_operation
 from deployer.ports import Clock, Cluster, Documents, Workloads
@@ -18,6 +19,7 @@ from deployer.state import State
 
 log = logging.getLogger(__name__)
 
+HEARTBEAT = "timers/teardown"
 _UNFINISHED = timedelta(hours=1)  # how long after it fell asleep a model's deployments are looked at again
 
 
@@ -46,6 +48,7 @@ class Teardown:
     def run(self) -> Decision | None:
         """Decides and performs; None where another instance is at it."""
         with self.documents.lease("cluster") as held:
+            self.documents.put(HEARTBEAT, b"")
             if not held:
                 return None
             decision = self.decide()
@@ -57,10 +60,13 @@ class Teardown:
         """Puts all models to sleep and empties the GPU pool, now, by command.
 
         A model whose next version is on its way stays, and with it the pool.
+
+        Raises:
+            Conflict: ``busy``: the idle timer is at it, or another such command.
         """
         with self.documents.lease("cluster") as held:
             if not held:
-                return
+                raise Conflict("busy", "Another instance is taking compute down.", "Try again in a minute.")
             settle_operation(self.state, self.cluster, self.clock)
             self._sleep(tuple(use.model for use in self._uses() if not use.asleep), recheck=False)
             still_needed = any(use.needs_gpu and not use.asleep for use in self._uses())
@@ -100,7 +106,8 @@ class Teardown:
                 return record
             if recheck and now < use.used + use.after + self.policy.note:
                 return record
-            return record.but(asleep=True, route=None, rollout=None, changed_rung=now)
+            gone = record.but(asleep=True, route=None, rollout=None, changed_rung=now)
+            return gone.noting(now, "idle ladder" if recheck else "command", "put to sleep")
 
         for model in models:
             record = self.state.change(model, asleep)

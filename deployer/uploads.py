@@ -10,28 +10,36 @@ import logging
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path, PurePosixPath
+from datetime import timedelta
+from pathlib import Path
 
-from deployer.errors import Conflict, UploadRefused
+from deployer import upload_record
+from deployer.completeness import lacking, mixed
+from deployer.conversion import Conversion
+from deployer.errors import Conflict, LeaseLost, SlipwayError, UploadRefused
 from deployer.names import part_of
-from deployer.options import ModelOptions, ServeOptions, parse_options
-from deployer.ports import Clock, Documents, RolloutQueue, ServableStore, UploadStore
-from deployer.publishing import publish
-from deployer.record import ModelRecord, Stage, UploadState, UploadStatus, VersionRecord, merged, stage_done
-from deployer.resolution import Upload, missing, resolve
+from deployer.ports import BlobRef, Clock, Documents, Lease, RolloutQueue, UploadStore
+from deployer.record import ENDED, ModelRecord
+from deployer.resolution import Upload, resolve
 from deployer.state import State
 from deployer.tags import tag_upload, tags_of
-from exporter import ExportError, ExportOptions, ScanReport, VerifiedServable
+from exporter import ExportError
 
 log = logging.getLogger(__name__)
 
 _RESTARTS = 5  # how often an upload that is overwritten while at work is begun anew in one invocation
-_ENDED: frozenset[UploadState] = frozenset({"published", "serving", "failed", "superseded"})
 
-OptionsInside = Callable[[Path], str | None]
-Scan = Callable[[Path, ExportOptions, Path | None], ScanReport]
-Export = Callable[[ScanReport, Path], VerifiedServable]
+
+@dataclass(frozen=True)
+class UploadPolicy:
+    """``attempts`` at most, ``pause`` after the first; a directory half overwritten is left alone for ``settle``, one that
+    lacks files is reported after ``unfinished``.
+    """
+
+    attempts: int
+    pause: timedelta
+    settle: timedelta
+    unfinished: timedelta
 
 
 @dataclass(frozen=True)
@@ -41,17 +49,16 @@ class Uploads:
     state: State
     documents: Documents
     uploads: UploadStore
-    servables: ServableStore
     queue: RolloutQueue
-    options_inside: OptionsInside
-    scan: Scan
-    export: Export
+    conversion: Conversion
+    policy: UploadPolicy
     clock: Clock
 
     def take(self, blob: str) -> None:
         """Takes the upload that this blob belongs to as far as it goes now.
 
-        A permanent failure is recorded, with stage, reason and what to do, and the call returns. What may heal is raised.
+        A permanent failure is recorded, with stage, reason and what to do, and the call returns. What may heal is raised,
+        until it has been tried too often: then that is recorded.
         """
         try:
             part = part_of(blob)
@@ -59,49 +66,94 @@ class Uploads:
             log.warning("%s refused: %s %s", blob, refused.message, refused.hint)
             self.uploads.tag(blob, tags_of("failed", None, f"{refused.message} {refused.hint}"))
             return
-        with self.documents.lease(f"upload-{part.model}") as held:
-            if not held:
+        with self.documents.lease(f"upload-{part.model}") as lease:
+            if lease is None:
                 log.info("%s: another instance is at work on '%s'", blob, part.model)
                 return
-            done = ""
-            for _ in range(_RESTARTS):
-                upload = resolve(part.stem, self.uploads.listing(part.stem))
-                if upload is None or upload.fingerprint == done:
-                    return
-                if self._take(upload):
-                    done = upload.fingerprint
+            try:
+                self._take_newest(part.stem, lease)
+            except LeaseLost as lost:
+                log.warning("%s: %s", blob, lost.message)
+
+    def given_up(self, blob: str) -> None:
+        """The platform gives up on this blob's event: what its upload came to is recorded, for whoever asks."""
+        try:
+            part = part_of(blob)
+        except UploadRefused:
+            return
+        upload = resolve(part.stem, self.uploads.listing(part.stem))
+        record = self.state.find(part.model)
+        if upload is None or record is None or record.upload is None:
+            return  # removed, or never noticed: the sweep takes it
+        if record.upload.fingerprint != upload.fingerprint or record.upload.state in ENDED:
+            return  # another event is about this one
+        self._give_up(record.name, by="the platform", reason="It failed too many times in a row")
+
+    def _take_newest(self, stem: str, lease: Lease) -> None:
+        done = ""
+        for _ in range(_RESTARTS):
+            upload = resolve(stem, self.uploads.listing(stem))
+            if upload is None or upload.fingerprint == done:
+                return
+            try:
+                self._take(upload, lease)
+            except LeaseLost:
+                raise
+            except Conflict as changed:
+                log.info("%s is begun anew: %s", upload.primary.name, changed.message)
+            else:
+                done = upload.fingerprint
         raise Conflict(
-            "overwritten", f"'{blob}' was overwritten {_RESTARTS} times while at work.", "It is tried again."
+            "overwritten", f"'{stem}' was overwritten {_RESTARTS} times while at work.", "It is tried again."
         )
 
-    def _take(self, upload: Upload) -> bool:
-        """Takes one upload as far as it goes; False where its blobs changed meanwhile and it must be begun anew."""
-        record = self.state.find(upload.model)
-        known = record.upload if record and record.upload and record.upload.fingerprint == upload.fingerprint else None
-        if record is not None and known is not None and known.state in _ENDED:
+    def _take(self, upload: Upload, lease: Lease) -> None:
+        """Takes one upload as far as it goes.
+
+        Raises:
+            Conflict: its blobs changed meanwhile, and it must be begun anew.
+        """
+        record = self.state.find(upload.model) or ModelRecord(name=upload.model, updated=self.clock())
+        known = record.upload if record.upload and record.upload.fingerprint == upload.fingerprint else None
+        if known is not None and known.state in ENDED:
             tag_upload(self.uploads, record)  # the call that ended it may have been killed before it said so
-            if known.state == "published":
+            if not record.settled:
                 self.queue.ask(upload.model)
-            return True
-        if record is not None and self._older(upload, record):
+            return
+        if record.removed is not None and not record.removed.done:
+            log.info("%s: '%s' is being removed; it is taken after that", upload.primary.name, upload.model)
+            return
+        if self._older(upload, record):
             log.info("%s: '%s' has a newer upload under another spelling", upload.primary.name, upload.model)
-            return True
-        if (lacking := missing(upload)) is not None:
-            self._record(upload, "receiving", reason=f"waiting for {lacking}")
-            return True
+            self.uploads.tag(upload.primary.name, tags_of("superseded", None, None))
+            return
+        if self._not_yet(upload, record):
+            return
+        if known is not None and known.attempts >= self.policy.attempts:
+            self._give_up(record.name, by="uploads", reason=_times(known.attempts))
+            return
+        self._supersede(upload, record)
+        self._attempt(upload, lease)
+
+    def _attempt(self, upload: Upload, lease: Lease) -> None:
+        now = self.clock()
+        record = self.state.change(upload.model, lambda before: upload_record.begun(before, upload, now))
+        tag_upload(self.uploads, record)
         with tempfile.TemporaryDirectory(prefix="slipway-") as folder:
             try:
-                self._convert(upload, Path(folder))
-            except Conflict as changed:
-                log.info("%s: %s", upload.primary.name, changed.message)
-                return False
+                self.conversion.attempt(upload, lease, Path(folder))
+            except Conflict:
+                raise
             except UploadRefused as refused:
                 self._refuse(upload, refused.stage, refused.message, refused.hint)
             except ExportError as error:
-                if not error.permanent:
+                if error.permanent:
+                    self._refuse(upload, error.stage, error.message, error.hint)
+                elif not self._was_last(upload, error):
                     raise
-                self._refuse(upload, error.stage, error.message, error.hint)
-        return True
+            except SlipwayError as error:
+                if not self._was_last(upload, error):
+                    raise
 
     def _older(self, upload: Upload, record: ModelRecord) -> bool:
         """Whether the model's upload is another file, newer than this one: ``Cats_v2`` and ``cats-v2`` are one model."""
@@ -110,155 +162,70 @@ class Uploads:
         newest = self.uploads.find(record.upload.blob)
         return newest is not None and newest.modified > upload.primary.modified
 
-    def _convert(self, upload: Upload, folder: Path) -> None:
-        started = self.clock()
-        self._record(upload, "scanning", stage="scan")
-        source, options, labels = self._fetch(upload, folder / "source")
-        report = self.scan(source, options.export, labels)
-        self._stage(upload, "scan", started)
-        record = self.state.model(upload.model)
-        version = record.by_identity(report.digest)
-        if version is None or version.state == "publishing":
-            started = self.clock()
-            self._record(upload, "converting", stage="convert")
-            servable = self.export(report, folder / "servable")
-            timings = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in servable.manifest.timings.items())
-            self._stage(upload, "convert", started, detail=timings)
-            version = self._publish(upload, servable, report.digest, options.serve)
-        self._desire(upload, version.version, options.serve)
+    def _supersede(self, upload: Upload, record: ModelRecord) -> None:
+        """Tells so on the blob whose place another takes."""
+        if record.upload is not None and record.upload.blob != upload.primary.name:
+            self.uploads.tag(record.upload.blob, tags_of("superseded", None, f"by {upload.primary.name}"))
 
-    def _fetch(self, upload: Upload, folder: Path) -> tuple[Path, ModelOptions, Path | None]:
-        """Downloads the upload; returns the model's path, its options, and the labels file if there is one."""
-        folder.mkdir()
-        root = folder / upload.stem if upload.directory else folder
-        for blob in upload.blobs:
-            target = root / upload.path_of(blob)
-            if not target.resolve().is_relative_to(folder.resolve()):
-                raise UploadRefused("bad_name", f"'{blob.name}' climbs out of its folder.", "Rename it.", stage="name")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self.uploads.download(blob, target)
-        beside: dict[str, Path] = {}
-        for blob in upload.sidecars:
-            beside[blob.name.removeprefix(upload.stem)] = folder / blob.name
-            self.uploads.download(blob, folder / blob.name)
-        source = root if upload.directory else root / upload.primary.name
-        if (chosen := beside.get(".yaml")) is not None:
-            options = parse_options(chosen.read_text(encoding="utf-8", errors="replace"), where=chosen.name)
+    def _not_yet(self, upload: Upload, record: ModelRecord) -> bool:
+        """Whether more of the upload is to come; that is recorded."""
+        now, policy = self.clock(), self.policy
+        settled = upload.newest + policy.settle
+        lack = lacking(upload, self._read)
+        change: Callable[[ModelRecord], ModelRecord]
+        if lack is not None and (lack.certain or now < settled):
+            late = upload.newest + policy.unfinished
+            if lack.certain and now >= late:
+                reason = f"still without {lack.what} after {policy.unfinished.total_seconds() / 60:g} minutes"
+                change = lambda before: upload_record.unfinished(before, upload, now, reason=reason)  # noqa: E731
+            else:
+                due = late if lack.certain else settled
+                reason = f"waiting for {lack.what}"
+                change = lambda before: upload_record.waiting(before, upload, now, reason=reason, due=due)  # noqa: E731
+        elif mixed(upload, record.taken) and now < settled:
+            reason = "only some of its files were overwritten so far; they are left to settle"
+            change = lambda before: upload_record.waiting(before, upload, now, reason=reason, due=settled)  # noqa: E731
         else:
-            options = parse_options(self.options_inside(source), where=f"slipway.yaml in {source.name}")
-        return source, options, self._named_labels(options, folder) or beside.get(".labels.txt")
+            return False
+        tag_upload(self.uploads, self.state.change(upload.model, change))
+        return True
 
-    def _named_labels(self, options: ModelOptions, folder: Path) -> Path | None:
-        """The label file that the options name, where it lies in the container; else it is looked for inside the model."""
-        named = options.export.labels
-        found = self.uploads.find(named) if isinstance(named, str) else None
-        if found is None:
-            return None
-        target = folder / "labels" / PurePosixPath(found.name).name
-        target.parent.mkdir()
-        self.uploads.download(found, target)
-        return target
-
-    def _publish(self, upload: Upload, servable: VerifiedServable, identity: str, serve: ServeOptions) -> VersionRecord:
-        started = self.clock()
-        self._unchanged(upload)
-        self._record(upload, "publishing", stage="publish")
-        manifest = servable.manifest
-
-        def numbered(record: ModelRecord) -> ModelRecord:
-            if record.by_identity(identity) is not None:
-                return record
-            version = VersionRecord(
-                version=record.next_version, identity=identity, state="publishing", created=started, serve=serve,
-                source=manifest.source.model_dump(mode="json"), labels=len(manifest.labels) if manifest.labels else None,
-                signatures={name: item.model_dump(mode="json") for name, item in manifest.signatures.items()},
-                parity=manifest.parity.max_abs_error,
-            )  # fmt: skip
-            return record.with_version(version).but(next_version=record.next_version + 1)
-
-        version = self.state.change(upload.model, numbered).by_identity(identity)
-        if version is None:  # only a writer that forgets versions could bring this about
-            raise Conflict(
-                "lost_version", f"The new version of '{upload.model}' vanished from its record.", "Try again."
-            )
-        size = publish(servable, self.servables, model=upload.model, version=version.version)
-        published = version.but(state="published", bytes=size)
-        self.state.change(upload.model, lambda record: record.with_version(published))
-        self._stage(upload, "publish", started, detail=f"v{version.version}")
-        return published
-
-    def _desire(self, upload: Upload, version: int, serve: ServeOptions) -> None:
-        """Makes the version the desired one and asks for its rollout."""
-        now = self.clock()
-
-        def desired(record: ModelRecord) -> ModelRecord:
-            wanted = record.version(version)
-            wanted = wanted.but(serve=serve, reason=None, hint=None, state=_revived(wanted.state))
-            serving = record.route is not None and record.route.version == version
-            status = _status(upload, "serving" if serving else "published", now, record).but(version=version)
-            changed = now if record.asleep else record.changed_rung
-            return record.with_version(wanted).but(desired=version, upload=status, asleep=False, changed_rung=changed)
-
-        record = self.state.change(upload.model, desired)
-        stages = record.upload.stages if record.upload else ()
-        self.state.note(upload.model, version, *(stage.but(version=version) for stage in stages))
-        self.queue.ask(upload.model)
-        tag_upload(self.uploads, record)
-
-    def _unchanged(self, upload: Upload) -> None:
-        """Makes sure that nothing of an upload that was overwritten meanwhile is published."""
-        now = resolve(upload.stem, self.uploads.listing(upload.stem))
-        if now is None or now.fingerprint != upload.fingerprint:
-            raise Conflict(
-                "overwritten", f"'{upload.primary.name}' changed during its conversion.", "It is begun anew."
-            )
+    def _read(self, blob: BlobRef) -> bytes:
+        stored = self.uploads.read(blob.name)
+        if stored is None or stored.etag.strip('"') != blob.etag:
+            raise Conflict("overwritten", f"'{blob.name}' changed while it was read.", "It is begun anew.")
+        return stored.data
 
     def _refuse(self, upload: Upload, stage: str, reason: str, hint: str) -> None:
         log.warning("%s refused at %s: %s %s", upload.primary.name, stage, reason, hint)
-        record = self.state.find(upload.model)
-        at = record.upload.at if record and record.upload else self.clock()
-        self._stage(upload, stage, at, detail=reason, failed=True)
-        self._record(upload, "failed", stage=stage, reason=reason, hint=hint)
-
-    def _record(
-        self,
-        upload: Upload,
-        state: UploadState,
-        *,
-        stage: str | None = None,
-        reason: str | None = None,
-        hint: str | None = None,
-    ) -> None:
         now = self.clock()
         record = self.state.change(
             upload.model,
-            lambda before: before.but(
-                upload=_status(upload, state, now, before).but(stage=stage, reason=reason, hint=hint)
-            ),
+            lambda before: upload_record.refused(before, upload, now, stage=stage, reason=reason, hint=hint),
         )
         tag_upload(self.uploads, record)
 
-    def _stage(self, upload: Upload, stage: str, started: datetime, *, detail: str = "", failed: bool = False) -> None:
-        ended = stage_done(stage, started, self.clock(), detail=detail, failed=failed)
-        self.state.change(upload.model, lambda before: _with_stage(before, ended))
+    def _was_last(self, upload: Upload, error: SlipwayError | ExportError) -> bool:
+        """Notes that the attempt failed for what may heal; tells whether it was the last, and the upload is given up."""
+        log.warning("%s: %s", upload.primary.name, error.message)
+        now = self.clock()
+        record = self.state.change(
+            upload.model,
+            lambda before: upload_record.set_back(
+                before, upload, now, reason=error.message, hint=error.hint, pause=self.policy.pause
+            ),
+        )
+        status = record.upload
+        if status is None or status.state in ENDED or status.attempts < self.policy.attempts:
+            return False
+        self._give_up(upload.model, by="uploads", reason=_times(status.attempts))
+        return True
+
+    def _give_up(self, model: str, *, by: str, reason: str) -> None:
+        now = self.clock()
+        record = self.state.change(model, lambda before: upload_record.given_up(before, now, by=by, reason=reason))
+        tag_upload(self.uploads, record)
 
 
-def _status(upload: Upload, state: UploadState, now: datetime, record: ModelRecord) -> UploadStatus:
-    """The upload's status, keeping the stages that the same upload has gone through already."""
-    before = record.upload
-    same = before is not None and before.fingerprint == upload.fingerprint
-    return UploadStatus(
-        blob=upload.primary.name, etag=upload.primary.etag, fingerprint=upload.fingerprint, state=state, at=now,
-        stages=before.stages if before is not None and same else (),
-    )  # fmt: skip
-
-
-def _with_stage(record: ModelRecord, stage: Stage) -> ModelRecord:
-    if record.upload is None:
-        return record
-    return record.but(upload=record.upload.but(stages=merged(record.upload.stages, [stage])))
-
-
-def _revived(state: str) -> str:
-    """A version that failed or was retired is rolled out again when it is asked for again."""
-    return "published" if state in ("failed", "retired", "publishing") else state
+def _times(attempts: int) -> str:
+    return f"It failed {attempts} times" if attempts > 1 else "It failed"

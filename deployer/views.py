@@ -6,14 +6,19 @@ from typing import Any
 
 from deployer.idle import Decision, EmptyPool, SleepModels, Stay, StopCluster
 from deployer.ports import ClusterState
-from deployer.record import ClusterRecord, ModelRecord, Stage
+from deployer.record import ClusterRecord, ModelRecord
+from deployer.timeline import Entry, Stage
 
 
 def state_of(record: ModelRecord) -> str:
     """One word for where a model stands; ``failed`` speaks of its newest upload, whatever still serves."""
     upload = record.upload
-    if upload is not None and upload.state in ("receiving", "scanning", "converting", "publishing", "failed"):
+    if record.removed is not None:
+        return "removing"
+    if upload is not None and upload.state not in ("published", "serving", "deleted", "removed"):
         return upload.state
+    if upload is not None and upload.state == "deleted" and record.desired is None:
+        return "retired"
     if not record.settled:
         return "rolling"
     if record.asleep:
@@ -25,15 +30,20 @@ def summary(record: ModelRecord) -> dict[str, Any]:
     """A model in the list of models."""
     upload = record.upload
     serving = record.route.version if record.route else record.desired if record.asleep else None
+    setback = record.setback
+    reason = upload.reason if upload is not None and upload.reason else setback.reason if setback is not None else None
+    hint = upload.hint if upload is not None and upload.reason else None
+    if hint is None and setback is not None:
+        hint = f"It is tried again at {setback.until:%H:%M} UTC, or now by 'slipway retry {record.name}'."
     return {
         "name": record.name, "state": state_of(record), "version": serving, "desired": record.desired,
-        "asleep": record.asleep, "reason": upload.reason if upload else None, "hint": upload.hint if upload else None,
+        "asleep": record.asleep, "reason": reason, "hint": hint,
         "updated": record.updated.isoformat(),
     }  # fmt: skip
 
 
-def model_view(record: ModelRecord, timeline: Sequence[Stage]) -> dict[str, Any]:
-    """All of a model: its newest upload, the rollout under way, its versions, and the stages they went through."""
+def model_view(record: ModelRecord, timeline: Sequence[Stage], history: Sequence[Entry] = ()) -> dict[str, Any]:
+    """All of a model: its newest upload, the rollout under way, its versions, their stages, and what was decided."""
     upload, rollout = record.upload, record.rollout
     stages = [*timeline]
     if upload is not None and upload.version is None:
@@ -53,7 +63,8 @@ def model_view(record: ModelRecord, timeline: Sequence[Stage]) -> dict[str, Any]
             })
             for item in record.versions
         ],
-        "timeline": [stage.model_dump(mode="json") for stage in stages],
+        "timeline": [stage.model_dump(mode="json") | {"ended": stage.ended.isoformat()} for stage in stages],
+        "history": [decision.model_dump(mode="json") for decision in history],
     }  # fmt: skip
 
 

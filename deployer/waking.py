@@ -27,7 +27,10 @@ class Waker:
         if not before.asleep:
             return before
         after = self.state.change(
-            model, lambda record: record.but(asleep=False, changed_rung=now) if record.asleep else record
+            model,
+            lambda record: (
+                record.but(asleep=False, changed_rung=now).noting(now, by, "woken") if record.asleep else record
+            ),
         )
 
         def woken(record: ClusterRecord) -> ClusterRecord:

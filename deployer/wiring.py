@@ -16,22 +16,34 @@ from deployer.activity import ActivityNotes
 from deployer.adapters import kubeconfig
 from deployer.adapters.aks import AksCluster, container_service
 from deployer.adapters.existing_cluster import ExistingCluster
-from deployer.adapters.storage import BlobDocuments, BlobServables, BlobUploads, StorageRolloutQueue, storage_services
+from deployer.adapters.storage import (
+    BlobDocuments,
+    BlobServables,
+    BlobUploads,
+    StorageQueues,
+    StorageRolloutQueue,
+    storage_services,
+)
 from deployer.adapters.tf_serving import TensorFlowServing
 from deployer.adapters.workloads import KubernetesWorkloads
 from deployer.control import Control
+from deployer.conversion import Conversion
+from deployer.doctor import Doctor
 from deployer.execute import Executor
 from deployer.idle import IdlePolicy
 from deployer.plan import RolloutPolicy
 from deployer.ports import Cluster, ClusterAccess
 from deployer.proxy import Proxy
+from deployer.removal import Removals
+from deployer.repair import Repair
+from deployer.retrying import Retries
 from deployer.rollout import Rollouts
 from deployer.settings import Settings
 from deployer.state import State
 from deployer.sweep import Sweep
 from deployer.teardown import Teardown
 from deployer.templates import Templates
-from deployer.uploads import Uploads
+from deployer.uploads import UploadPolicy, Uploads
 from deployer.waking import Waker
 
 MODELS, SERVABLES, STATE, ROLLOUTS = "models", "servables", "slipway", "rollouts"
@@ -46,6 +58,8 @@ class Application:
     sweep: Sweep
     teardown: Teardown
     control: Control
+    retries: Retries
+    doctor: Doctor
     proxy: Proxy
 
 
@@ -54,15 +68,18 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     blobs, queues = storage_services(environment, credential)
     documents = BlobDocuments(blobs.get_container_client(STATE))
     store = BlobUploads(blobs.get_container_client(MODELS))
-    servables = BlobServables(blobs.get_container_client(SERVABLES))
+    servables = BlobServables(blobs.get_container_client(SERVABLES), blobs.get_container_client(MODELS))
     queue = StorageRolloutQueue(queues.get_queue_client(ROLLOUTS))
     cluster, access = _cluster(settings, credential)
     workloads = KubernetesWorkloads(access, gpu_nodes=settings.gpu_node_selector, flavor=settings.serving.flavor)
     state = State(documents, _now)
     waker = Waker(state, queue, settings.idle.wake_seconds, _now)
-    uploads = Uploads(
-        state, documents, store, servables, queue, exporter.options_inside, _Scan(settings), _Export(settings), _now
+    conversion = Conversion(
+        state, store, servables, queue, exporter.options_inside, _Scan(settings), _Export(settings), _now
     )
+    uploads = Uploads(state, documents, store, queue, conversion, _upload_policy(settings), _now)
+    removals = Removals(state, documents, store, servables, cluster, workloads, queue, _now)
+    retries = Retries(state, queue, _now)
     executor = Executor(
         state, cluster, workloads, servables, store, TensorFlowServing(), _templates(settings, blobs), _now
     )
@@ -73,9 +90,32 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     return Application(
         uploads=uploads,
         rollouts=rollouts,
-        sweep=Sweep(state, store, uploads, queue, timedelta(seconds=settings.schedule.sweep_grace_seconds), _now),
+        sweep=Sweep(
+            state,
+            documents,
+            store,
+            uploads,
+            removals,
+            queue,
+            timedelta(seconds=settings.schedule.sweep_grace_seconds),
+            settings.uploads.retire_deleted,
+            _now,
+        ),
+        retries=retries,
+        doctor=Doctor(
+            settings.cluster,
+            state,
+            documents,
+            store,
+            servables,
+            StorageQueues(queues),
+            cluster,
+            workloads,
+            Repair(state, store, servables, cluster, workloads, queue, _now),
+            _now,
+        ),
         teardown=teardown,
-        control=Control(state, cluster, waker, teardown, settings.cluster.gpu_pool, _now),
+        control=Control(state, cluster, waker, teardown, removals, retries, settings.cluster.gpu_pool, _now),
         proxy=Proxy(
             state, waker, ActivityNotes(documents, settings.idle.activity_seconds, time.monotonic), settings.proxy
         ),
@@ -143,6 +183,16 @@ def _rollout_policy(settings: Settings) -> RolloutPolicy:
         pods_limit=timedelta(seconds=rollout.pods_seconds),
         prove_limit=timedelta(seconds=rollout.prove_seconds),
         drain=timedelta(seconds=rollout.drain_seconds),
+    )
+
+
+def _upload_policy(settings: Settings) -> UploadPolicy:
+    uploads = settings.uploads
+    return UploadPolicy(
+        attempts=uploads.attempts,
+        pause=timedelta(minutes=uploads.retry_minutes),
+        settle=timedelta(seconds=uploads.settle_seconds),
+        unfinished=timedelta(minutes=uploads.unfinished_minutes),
     )
 
 

@@ -154,4 +154,5 @@ def _manifest(report: ScanReport, converted: Converted, servable: Path) -> Manif
         bytes=sum(file.bytes for file in files.values()),
         timings={stage.value: seconds for stage, seconds in timings.items()},
         sandbox=converted.sandbox,
+        identity=report.digest,
     )

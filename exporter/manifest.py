@@ -117,6 +117,8 @@ class Manifest(_Record):
     timings: dict[str, float]
     sandbox: Sandbox | None = None
     """None in what was made before it was recorded."""
+    identity: str | None = None
+    """The digest of content and options that the servable was made of: the same gives an equal servable."""
 
     def write(self, directory: Path) -> None:
         """Writes the manifest into a servable's directory."""

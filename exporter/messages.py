@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
-_SCALARS = {"string": _FIELD.TYPE_STRING, "bytes": _FIELD.TYPE_BYTES}
+_SCALARS = {
+    "string": _FIELD.TYPE_STRING, "bytes": _FIELD.TYPE_BYTES, "int32": _FIELD.TYPE_INT32, "int64": _FIELD.TYPE_INT64,
+}  # fmt: skip
 
 Table = Mapping[str, tuple[tuple[str, int, str, bool], ...]]
-"""Message → (field, number, type, repeated): a type is string, bytes or a message; a map is a repeated key and value."""
+"""Message → (field, number, type, repeated). A type is string, bytes, int32, int64 or a message; a map is repeated key and value."""
 
 
 class Messages:

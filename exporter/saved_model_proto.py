@@ -14,6 +14,7 @@ from google.protobuf import message
 from exporter.messages import Messages
 
 _ASSETS_COLLECTION = "saved_model_assets"
+_VARIABLES = frozenset({"VarHandleOp", "Variable", "VariableV2"})
 # message → (name, number, type, repeated); a type that starts with a capital is a message of this table.
 MESSAGES = Messages(
     "slipway.saved_model",
@@ -133,6 +134,32 @@ def parse(content: bytes) -> list[MetaGraph]:
     try:
         saved_model: Any = MESSAGES["SavedModel"].FromString(content)
         return [_meta_graph(graph) for graph in saved_model.meta_graphs]
+    except message.DecodeError as error:
+        raise UnparsableError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Wants:
+    """The files that a SavedModel asks for beside its graph. ``saver``: it was written together with variables, or none."""
+
+    assets: frozenset[str]
+    variables: bool
+    saver: bool
+
+
+def wants(content: bytes) -> Wants:
+    """What the graphs of a ``saved_model.pb`` need in order to be loaded, without looking at what they compute.
+
+    Raises:
+        UnparsableError: it is none.
+    """
+    try:
+        graphs = MESSAGES["SavedModel"].FromString(content).meta_graphs  # type: ignore[attr-defined]  # made from a table
+        return Wants(
+            assets=frozenset(str(asset.filename) for graph in graphs for asset in _assets(graph)),
+            variables=any(node.op in _VARIABLES for graph in graphs for node in graph.graph_def.node),
+            saver=any(bool(graph.saver_def.restore_op_name) for graph in graphs),
+        )
     except message.DecodeError as error:
         raise UnparsableError(str(error)) from error
 

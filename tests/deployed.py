@@ -8,19 +8,24 @@ from pathlib import Path
 from typing import cast
 
 from deployer.control import Control
+from deployer.conversion import Conversion
+from deployer.doctor import Doctor
 from deployer.errors import SlipwayError
 from deployer.execute import Executor
 from deployer.idle import Decision, IdlePolicy
 from deployer.plan import RolloutPolicy
 from deployer.ports import Cluster
 from deployer.record import ModelRecord
+from deployer.removal import Removals
+from deployer.repair import Repair
+from deployer.retrying import Retries
 from deployer.rollout import Rollouts
-from deployer.settings import IdleSettings, ServingSettings
+from deployer.settings import ClusterSettings, IdleSettings, ServingSettings
 from deployer.state import State
 from deployer.sweep import Sweep
 from deployer.teardown import Teardown
 from deployer.templates import Templates
-from deployer.uploads import Uploads
+from deployer.uploads import UploadPolicy, Uploads
 from deployer.waking import Waker
 from exporter import (
     ExportError,
@@ -37,7 +42,7 @@ from exporter import (
 from exporter.keras_scan import Loader
 from exporter.manifest import ExporterInfo, FileDigest, Golden, Parity, Signature, SourceInfo, TensorSpec
 from tests.fake_cluster import FakeCluster, FakeKubernetes, FakeServer, Pace
-from tests.fakes import FakeDocuments, FakeQueue, FakeServables, FakeUploads, Killed, World, digest
+from tests.fakes import FakeDocuments, FakeQueue, FakeQueues, FakeServables, FakeUploads, Killed, World, digest
 
 DEQUEUES = 5  # the platform gives up after so many failures
 POLICY = RolloutPolicy(
@@ -48,6 +53,11 @@ IDLE = IdlePolicy(
     enabled=True, pool_after=timedelta(minutes=10), stop_after=timedelta(minutes=60), note=timedelta(seconds=30),
     wake_limit=timedelta(minutes=35),
 )  # fmt: skip
+
+UPLOADS = UploadPolicy(
+    attempts=DEQUEUES, pause=timedelta(minutes=1), settle=timedelta(seconds=60), unfinished=timedelta(minutes=30)
+)
+CLUSTER = ClusterSettings(subscription_id="subscription", resource_group="group", name="cluster")
 
 
 @dataclass(frozen=True)
@@ -92,19 +102,27 @@ class FakeExporter:
         self.during()
         if self.failures:
             raise self.failures.pop(0)
-        (destination / "variables").mkdir(parents=True)
-        files = {
-            "saved_model.pb": report.digest, "variables/variables.index": "index",
-            "variables/variables.data-00000-of-00001": report.sha256,
-        }  # fmt: skip
-        for name, text in files.items():
-            (destination / name).write_text(text)
+        source = report.source.path
+        if source.is_dir():  # as a SavedModel, which is repackaged as it is
+            files = {
+                file.relative_to(source).as_posix(): file.read_bytes()
+                for file in source.rglob("*")
+                if file.is_file() and file.name != "slipway.yaml"
+            }
+        else:
+            files = {
+                "saved_model.pb": report.digest.encode(), "variables/variables.index": b"index",
+                "variables/variables.data-00000-of-00001": report.sha256.encode(),
+            }  # fmt: skip
+        for name, content in files.items():
+            (destination / name).parent.mkdir(parents=True, exist_ok=True)
+            (destination / name).write_bytes(content)
         manifest = _manifest(report, files)
         manifest.write(destination)
         return cast(VerifiedServable, _Converted(destination, manifest))
 
 
-def _manifest(report: ScanReport, files: dict[str, str]) -> Manifest:
+def _manifest(report: ScanReport, files: dict[str, bytes]) -> Manifest:
     image = {"image_bytes": TensorSpec(dtype="string", shape=[None])}
     scores = {"scores": TensorSpec(dtype="float32", shape=[None, 2])}
     return Manifest(
@@ -125,8 +143,9 @@ def _manifest(report: ScanReport, files: dict[str, str]) -> Manifest:
                 outputs={"scores": int(report.digest[:6], 16) / 0xFFFFFF}, rtol=1e-3, atol=1e-5,
             )
         ],
+        identity=report.digest,
         parity=Parity(max_abs_error=0.0, max_rel_error=0.0, batch_sizes=[1, 3], rtol=1e-3, atol=1e-5),
-        files={name: FileDigest(sha256=digest(text.encode()), bytes=len(text)) for name, text in files.items()},
+        files={name: FileDigest(sha256=digest(content), bytes=len(content)) for name, content in files.items()},
         bytes=sum(map(len, files.values())),
         timings={"scan": 0.1, "load": 0.5},
     )  # fmt: skip
@@ -139,12 +158,14 @@ class Deployed:
     again, up to five times, then the message is poison.
     """
 
-    def __init__(self, *, gpus: int = 1, pool_count: int = 1, pace: Pace | None = None) -> None:
+    def __init__(
+        self, *, gpus: int = 1, pool_count: int = 1, pace: Pace | None = None, retire_deleted: bool = False
+    ) -> None:
         self.world = World()
         self.pace = pace or Pace()
         self.documents = FakeDocuments(self.world)
         self.store = FakeUploads(self.world)
-        self.servables = FakeServables(self.world)
+        self.servables = FakeServables(self.world, self.store)
         self.queue = FakeQueue(self.world)
         self.exporter = FakeExporter()
         self.cluster = FakeCluster(self.world, self.pace, pool_count=pool_count)
@@ -156,18 +177,19 @@ class Deployed:
         self.steps: list[str] = []
         self.poison: list[str] = []
         self.gpus = gpus
-        self.marked = 0  # changes before what a test is about
+        self.retire_deleted = retire_deleted
+        self.marked = self.marked_call = 0  # changes, and all calls, before what a test is about
         self.restart()
 
     def restart(self) -> None:
         """A fresh process: nothing held in memory is carried over."""
         clock = self.world.clock
         templates = Templates(ServingSettings(), {"agentpool": "gpu"}, "account", "group", 60)
-        self.uploads = Uploads(
-            self.state, self.documents, self.store, self.servables, self.queue, self.exporter.options_inside,
-            self.exporter.scan, self.exporter.export,
-            clock,
+        conversion = Conversion(
+            self.state, self.store, self.servables, self.queue, self.exporter.options_inside, self.exporter.scan,
+            self.exporter.export, clock,
         )  # fmt: skip
+        self.uploads = Uploads(self.state, self.documents, self.store, self.queue, conversion, UPLOADS, clock)
         executor = Executor(
             self.state,
             self.azure,
@@ -180,11 +202,25 @@ class Deployed:
         )
         policy = RolloutPolicy(self.gpus, POLICY.cluster_limit, POLICY.pods_limit, POLICY.prove_limit, POLICY.drain)
         self.rollouts = Rollouts(self.state, self.azure, self.kubernetes, self.queue, executor, policy, 2, clock)
-        self.sweep = Sweep(self.state, self.store, self.uploads, self.queue, timedelta(seconds=60), clock)
+        self.removals = Removals(
+            self.state, self.documents, self.store, self.servables, self.azure, self.kubernetes, self.queue, clock
+        )
+        self.retries = Retries(self.state, self.queue, clock)
+        self.sweep = Sweep(
+            self.state, self.documents, self.store, self.uploads, self.removals, self.queue, timedelta(seconds=60),
+            self.retire_deleted, clock,
+        )  # fmt: skip
         self.teardown = Teardown(
             self.state, self.documents, self.azure, self.kubernetes, IDLE, timedelta(minutes=30), clock
         )
-        self.control = Control(self.state, self.azure, self.waker, self.teardown, "gpu", clock)
+        self.control = Control(
+            self.state, self.azure, self.waker, self.teardown, self.removals, self.retries, "gpu", clock
+        )
+        self.doctor = Doctor(
+            CLUSTER, self.state, self.documents, self.store, self.servables, FakeQueues({"rollouts": 0}), self.azure,
+            self.kubernetes,
+            Repair(self.state, self.store, self.servables, self.azure, self.kubernetes, self.queue, clock), clock,
+        )  # fmt: skip
 
     def record(self, model: str) -> ModelRecord:
         """The model's record."""
@@ -192,19 +228,20 @@ class Deployed:
 
     def serving(self, model: str) -> int | None:
         """The version that answers a client now: the route's, if its pods do."""
-        route = self.record(model).route
+        stored = self.documents.blobs.get(f"models/{model}.json")  # looked at from outside: no call of the deployer's
+        route = ModelRecord.model_validate_json(stored.data).route if stored is not None else None
         return route.version if route and self.kubernetes.ready(f"tfs-{model}-v{route.version}") else None
 
-    def run(self, seconds: float = 600, *, watch: Callable[[], None] = lambda: None) -> "Deployed":
+    def run(self, seconds: float = 600, *, watch: Callable[[], object] = lambda: None) -> "Deployed":
         """The platform delivers all events and messages that fall due in this time; ``watch`` looks in between."""
         end = self.world.now + timedelta(seconds=seconds)
         while self.world.now <= end:
             while self.store.events:
                 blob = self.store.events.pop(0)
-                self._deliver(blob, lambda blob=blob: self.uploads.take(blob))  # type: ignore[misc]  # blob is bound
+                self._deliver(blob, self._take, self._upload_given_up)
                 watch()
             while (message := self.queue.take()) is not None:
-                self._deliver(message.model, lambda model=message.model: self._advance(model))  # type: ignore[misc]
+                self._deliver(message.model, self._advance, self._rollout_given_up)
                 watch()
             self.world.pass_time(1)
         return self
@@ -229,17 +266,32 @@ class Deployed:
         if step is not None and (not self.steps or self.steps[-1] != name):
             self.steps.append(name)
 
-    def _deliver(self, what: str, call: Callable[[], None]) -> None:
+    def _take(self, blob: str) -> None:
+        self.uploads.take(blob)
+
+    def _upload_given_up(self, blob: str) -> None:
+        self.uploads.given_up(blob)
+
+    def _rollout_given_up(self, model: str) -> None:
+        self.retries.rollout_given_up(model)
+
+    def _deliver(self, what: str, call: Callable[[str], None], give_up: Callable[[str], None]) -> None:
+        if self._dequeued(what, call):
+            return
+        self.poison.append(what)
+        self._dequeued(what, give_up)
+
+    def _dequeued(self, what: str, call: Callable[[str], None]) -> bool:
         for _ in range(DEQUEUES):
             try:
-                return call()
+                call(what)
+                return True
             except (SlipwayError, ExportError):
                 self.world.pass_time(1)
             except Killed:
                 self.restart()
                 self.world.pass_time(61)  # the message's visibility timeout, or a lease that must run out
-        self.poison.append(what)
-        return None
+        return False
 
     def told_of(self, model: str) -> dict[str, object]:
         """What users are shown of the model, by way of JSON."""

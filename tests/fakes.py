@@ -6,13 +6,14 @@ Everything that the deployer does outside passes ``World.effect``: there it is c
 
 import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from deployer.errors import Conflict
+from deployer.errors import Conflict, LeaseLost
 from deployer.ports import BlobRef, StoredDocument
 
 LEASE = timedelta(seconds=60)
@@ -24,9 +25,10 @@ class Killed(BaseException):
 
 @dataclass(frozen=True)
 class Effect:
-    """One call to the outside. ``number`` counts those that change something, from 1; 0 for a mere look."""
+    """One call to the outside. ``number`` counts those that change something, from 1; 0 for a mere look. ``call`` counts all."""
 
     number: int
+    call: int
     name: str
     subject: str
     at: datetime
@@ -50,6 +52,7 @@ class World:
     effects: list[Effect] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     _changes: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _calls: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def clock(self) -> datetime:
         """The time."""
@@ -63,6 +66,10 @@ class World:
         """Kills the process at the change of this number, counted from the world's beginning."""
         self.faults.append(Fault(lambda effect: effect.number == number, Killed(number), after))
 
+    def fail_at(self, call: int, error: BaseException, *, after: bool = False) -> None:
+        """Makes the call of this number fail, looks included: without effect, or ``after`` it took place (a timeout)."""
+        self.faults.append(Fault(lambda effect: effect.call == call, error, after))
+
     def fail(self, name: str, error: BaseException, *, times: int = 1, after: bool = False) -> None:
         """Makes the next effects of this name fail."""
         self.faults.append(Fault(lambda effect: effect.name == name, error, after, times))
@@ -70,11 +77,16 @@ class World:
     @contextmanager
     def effect(self, name: str, subject: str = "", *, changes: bool = True) -> Iterator[None]:
         """One effect; its body is what happens outside."""
-        effect = Effect(next(self._changes) if changes else 0, name, subject, self.now)
+        effect = Effect(next(self._changes) if changes else 0, next(self._calls), name, subject, self.now)
         self._strike(effect, after=False)
         yield
         self.effects.append(effect)
         self._strike(effect, after=True)
+
+    @property
+    def calls(self) -> int:
+        """How many calls took place."""
+        return max((effect.call for effect in self.effects), default=0)
 
     def changes(self) -> list[Effect]:
         """The effects that changed something and took place."""
@@ -99,13 +111,14 @@ class Blob:
     etag: str
     modified: datetime
     tags: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 class Container:
     """One blob container: the base of the three below. Names sort as Azure lists them."""
 
     def __init__(self, world: World, name: str) -> None:
-        self._world = world
+        self.world = world
         self._name = name
         self._etags = itertools.count(1)
         self.blobs: dict[str, Blob] = {}
@@ -113,7 +126,7 @@ class Container:
     def store(self, path: str, data: bytes) -> str:
         """Stores as somebody else would: no effect of the deployer's."""
         etag = f"0x{self._name}{next(self._etags)}"
-        self.blobs[path] = Blob(data, etag, self._world.now)
+        self.blobs[path] = Blob(data, etag, self.world.now)
         return etag
 
     def listing(self, prefix: str) -> Iterable[BlobRef]:
@@ -131,7 +144,7 @@ class Container:
             self.blobs.pop(path, None)
 
     def _effect(self, what: str, path: str, *, changes: bool = True) -> AbstractContextManager[None]:
-        return self._world.effect(f"{self._name}.{what}", path, changes=changes)
+        return self.world.effect(f"{self._name}.{what}", path, changes=changes)
 
 
 class FakeDocuments(Container):
@@ -139,37 +152,65 @@ class FakeDocuments(Container):
 
     def __init__(self, world: World) -> None:
         super().__init__(world, "documents")
-        self.leases: dict[str, datetime] = {}
+        self.leases: dict[str, tuple[datetime, FakeLease]] = {}
 
-    def write(self, path: str, data: bytes, *, etag: str | None) -> str:
+    def write(self, path: str, data: bytes, *, etag: str | None, metadata: Mapping[str, str] | None = None) -> str:
         with self._effect("write", path):
             before = self.blobs.get(path)
             if (before.etag if before else None) != etag:
                 raise Conflict("conflict", f"'{path}' was written by another.", "Read it again.")
-            return self.store(path, data)
+            written = self.store(path, data)
+            self.blobs[path].metadata = dict(metadata or {})
+            return written
 
     def put(self, path: str, data: bytes) -> None:
         with self._effect("put", path):
             self.store(path, data)
 
     @contextmanager
-    def lease(self, name: str) -> Iterator[bool]:
+    def lease(self, name: str) -> Iterator["FakeLease | None"]:
+        lease = FakeLease(self, name)
         with self._effect("lease", name):
-            held = self.leases.get(name, self._world.now) <= self._world.now
-            if held:
-                self.leases[name] = self._world.now + LEASE
+            held = lease.acquire()
         if not held:
-            yield False
+            yield None
             return
         try:
-            yield True
+            yield lease
         except Killed:
             raise
         except BaseException:
-            del self.leases[name]
+            lease.release()
             raise
         else:
-            del self.leases[name]
+            lease.release()
+
+
+@dataclass(eq=False)
+class FakeLease:
+    """A lease. Implements ``Lease``: to check it is to renew it, which its holder alone can, until another has it."""
+
+    documents: FakeDocuments
+    name: str
+
+    def acquire(self) -> bool:
+        now = self.documents.world.now
+        until, _ = self.documents.leases.get(self.name, (now, None))
+        if until > now:
+            return False
+        self.documents.leases[self.name] = (now + LEASE, self)
+        return True
+
+    def check(self) -> None:
+        with self.documents.world.effect("lease.check", self.name, changes=False):
+            _, holder = self.documents.leases.get(self.name, (None, None))
+            if holder is not self:
+                raise LeaseLost("lease_lost", f"'locks/{self.name}' is not ours any more.", "Another goes on.")
+            self.documents.leases[self.name] = (self.documents.world.now + LEASE, self)
+
+    def release(self) -> None:
+        if self.documents.leases.get(self.name, (None, None))[1] is self:
+            del self.documents.leases[self.name]
 
 
 class FakeUploads(Container):
@@ -205,18 +246,44 @@ class FakeUploads(Container):
 
     def tags(self, blob: str) -> dict[str, str]:
         """The blob's index tags."""
-        return self.blobs[blob].tags
+        found = self.blobs.get(blob)
+        return dict(found.tags) if found is not None else {}
 
 
 class FakeServables(Container):
     """The container that the cluster mounts. Implements ``ServableStore``. Published files may never change."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, drop: FakeUploads) -> None:
         super().__init__(world, "servables")
+        self._drop = drop
 
-    def upload(self, path: str, source: Path) -> None:
+    def upload(self, path: str, source: Path, *, replace: bool = True) -> None:
         with self._effect("upload", path):
-            self.store(path, source.read_bytes())
+            self._put(path, source.read_bytes(), replace=replace)
+
+    def copy(self, path: str, source: BlobRef, *, replace: bool = True) -> None:
+        with self._effect("copy", path):
+            found = self._drop.blobs.get(source.name)
+            if found is None or found.etag != source.etag:
+                raise Conflict("overwritten", f"'{source.name}' changed before it was copied.", "It is begun anew.")
+            self._put(path, found.data, replace=replace)
+
+    def _put(self, path: str, data: bytes, *, replace: bool) -> None:
+        if path in self.blobs and not replace:
+            raise Conflict("exists", f"'{path}' is there already.", "Look again at what there is.")
+        folder = "/".join(path.split("/")[:2])
+        assert f"{folder}/saved_model.pb" not in self.blobs, f"'{path}' is written below a version that is visible"
+        self.store(path, data)
+        if path == f"{folder}/saved_model.pb":
+            self._assert_whole(folder)
+
+    def _assert_whole(self, folder: str) -> None:
+        """A version is visible from now on, so all that its manifest lists must be there, and nothing else."""
+        manifest = json.loads(self.blobs[f"{folder}/servable.json"].data)
+        found = {name: hashlib.sha256(self.blobs[f"{folder}/{name}"].data).hexdigest() for name in manifest["files"]}
+        assert found == {name: file["sha256"] for name, file in manifest["files"].items()}
+        there = {name.removeprefix(f"{folder}/") for name in self.blobs if name.startswith(f"{folder}/")}
+        assert there == manifest["files"].keys() | {"servable.json"}
 
     def visible(self) -> dict[str, list[str]]:
         """What TensorFlow Serving would take for versions: directories with a saved_model.pb, and their files."""
@@ -256,10 +323,20 @@ class FakeQueue:
         return first
 
 
+@dataclass
+class FakeQueues:
+    """What waits in the account's queues. Implements ``Queues``."""
+
+    counts: dict[str, int]
+
+    def waiting(self, queue: str) -> int | None:
+        return self.counts.get(queue)
+
+
 def digest(*parts: bytes) -> str:
     """SHA-256 over these, in hexadecimal."""
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def _ref(name: str, blob: Blob) -> BlobRef:
-    return BlobRef(name, blob.etag, len(blob.data), blob.modified)
+    return BlobRef(name, blob.etag, len(blob.data), blob.modified, dict(blob.metadata))

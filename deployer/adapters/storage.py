@@ -7,8 +7,7 @@ The account is the Functions app's own: ``AzureWebJobsStorage`` as a connection 
 import base64
 import contextlib
 import json
-import threading
-import uuid
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,21 +17,25 @@ from azure.core import MatchConditions
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import (
     AzureError,
-    HttpResponseError,
     ResourceExistsError,
     ResourceModifiedError,
     ResourceNotFoundError,
 )
-from azure.storage.blob import BlobLeaseClient, BlobProperties, BlobServiceClient, ContainerClient
+from azure.storage.blob import BlobProperties, BlobServiceClient, ContainerClient
 from azure.storage.queue import QueueClient, QueueServiceClient
 
+from deployer.adapters.blob_lease import acquire
 from deployer.errors import Conflict, SlipwayError, Unavailable
-from deployer.ports import BlobRef, StoredDocument
+from deployer.ports import BlobRef, Lease, StoredDocument
 
 _TIMEOUTS: Mapping[str, Any] = {"connection_timeout": 10, "read_timeout": 60, "retry_total": 4}
-_LEASE_SECONDS = 60
-_RENEWAL_SECONDS = 20.0
+_BLOCK = 8 << 20  # bytes; a transfer holds at most _BLOCKS_AT_ONCE of them in memory, however large the file
 _BLOCKS_AT_ONCE = 4
+_TRANSFERS: Mapping[str, Any] = {
+    "max_single_get_size": _BLOCK, "max_chunk_get_size": _BLOCK, "max_single_put_size": _BLOCK, "max_block_size": _BLOCK,
+}  # fmt: skip
+_COPY_SECONDS = 600.0
+_COPY_LOOKS = 1.0  # seconds between two looks at a copy that was not made at once
 
 
 def storage_services(
@@ -45,7 +48,7 @@ def storage_services(
     """
     if connection := environment.get("AzureWebJobsStorage"):
         return (
-            BlobServiceClient.from_connection_string(connection, **_TIMEOUTS),
+            BlobServiceClient.from_connection_string(connection, **_TIMEOUTS, **_TRANSFERS),
             QueueServiceClient.from_connection_string(connection, **_TIMEOUTS),
         )
     account = environment.get("AzureWebJobsStorage__accountName")
@@ -60,7 +63,10 @@ def storage_services(
             "no_storage", "No storage account is configured.",
             "Set AzureWebJobsStorage (a connection string), or AzureWebJobsStorage__accountName with an identity.",
         )  # fmt: skip
-    return BlobServiceClient(blobs, credential, **_TIMEOUTS), QueueServiceClient(queues, credential, **_TIMEOUTS)
+    return (
+        BlobServiceClient(blobs, credential, **_TIMEOUTS, **_TRANSFERS),
+        QueueServiceClient(queues, credential, **_TIMEOUTS),
+    )
 
 
 @contextmanager
@@ -82,9 +88,9 @@ class BlobContainer:
         self._container = container
 
     def listing(self, prefix: str) -> Iterable[BlobRef]:
-        """The blobs whose name begins so, by name."""
+        """The blobs whose name begins so, by name, with their metadata."""
         with _named(f"list '{self._container.container_name}/{prefix}'"):
-            for properties in self._container.list_blobs(name_starts_with=prefix):
+            for properties in self._container.list_blobs(name_starts_with=prefix, include=["metadata"]):
                 yield _ref(properties)
 
     def read(self, path: str) -> StoredDocument | None:
@@ -107,16 +113,17 @@ class BlobContainer:
 class BlobDocuments(BlobContainer):
     """The state container. Implements ``Documents``."""
 
-    def write(self, path: str, data: bytes, *, etag: str | None) -> str:
+    def write(self, path: str, data: bytes, *, etag: str | None, metadata: Mapping[str, str] | None = None) -> str:
         """Writes under the condition that the document has this ETag still, or, with None, is not there."""
         blob = self._container.get_blob_client(path)
+        told = dict(metadata or {})
         with _named(f"write '{path}'"):
             try:
                 if etag is None:
-                    written = blob.upload_blob(data, overwrite=False)
+                    written = blob.upload_blob(data, overwrite=False, metadata=told)
                 else:
                     written = blob.upload_blob(
-                        data, overwrite=True, etag=etag, match_condition=MatchConditions.IfNotModified
+                        data, overwrite=True, etag=etag, match_condition=MatchConditions.IfNotModified, metadata=told
                     )
             except (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError) as error:
                 raise Conflict("conflict", f"'{path}' was written by another.", "Read it again.") from error
@@ -128,37 +135,15 @@ class BlobDocuments(BlobContainer):
             self._container.upload_blob(path, data, overwrite=True)
 
     @contextmanager
-    def lease(self, name: str) -> Iterator[bool]:
-        """Holds a lease on ``locks/NAME`` for the block; yields False where another holds it.
-
-        The lease runs for 60 s and is renewed every 20 s; after a crash it is free again within 60 s.
-        """
-        blob = self._container.get_blob_client(f"locks/{name}")
+    def lease(self, name: str) -> Iterator[Lease | None]:
+        """Holds a lease on ``locks/NAME`` for the block; yields None where another holds it."""
         with _named(f"lease 'locks/{name}'"):
-            with contextlib.suppress(ResourceExistsError, ResourceModifiedError):  # there already, perhaps leased
-                blob.upload_blob(b"", overwrite=False)
-            lease = BlobLeaseClient(blob, lease_id=str(uuid.uuid4()))
-            try:
-                lease.acquire(lease_duration=_LEASE_SECONDS)
-            except HttpResponseError as error:
-                if error.status_code != 409:
-                    raise
-                held = False
-            else:
-                held = True
-        if not held:
-            yield False
+            lease = acquire(self._container.get_blob_client(f"locks/{name}"))
+        if lease is None:
+            yield None
             return
-        ended = threading.Event()
-        renewer = threading.Thread(target=_renew, args=(lease, ended), name=f"lease-{name}", daemon=True)
-        renewer.start()
-        try:
-            yield True
-        finally:
-            ended.set()
-            renewer.join(timeout=_LEASE_SECONDS)
-            with contextlib.suppress(AzureError):  # it runs out by itself
-                lease.release()
+        with lease.renewed():
+            yield lease
 
 
 class BlobUploads(BlobContainer):
@@ -187,6 +172,14 @@ class BlobUploads(BlobContainer):
                     "overwritten", f"'{blob.name}' changed while it was read.", "It is begun anew."
                 ) from error
 
+    def tags(self, blob: str) -> Mapping[str, str]:
+        """Its index tags; none where it is gone."""
+        with _named(f"read the tags of '{blob}'"):
+            try:
+                return dict(self._container.get_blob_client(blob).get_blob_tags())
+            except ResourceNotFoundError:
+                return {}
+
     def tag(self, blob: str, tags: Mapping[str, str]) -> None:
         """Sets index tags, or takes those with an empty value away, keeping all others; a blob that is gone is left so."""
         client = self._container.get_blob_client(blob)
@@ -198,12 +191,52 @@ class BlobUploads(BlobContainer):
 
 
 class BlobServables(BlobContainer):
-    """The container that the cluster mounts. Implements ``ServableStore``."""
+    """The container that the cluster mounts. Implements ``ServableStore``; copies come from the drop container."""
 
-    def upload(self, path: str, source: Path) -> None:
+    def __init__(self, container: ContainerClient, drop: ContainerClient) -> None:
+        super().__init__(container)
+        self._drop = drop
+
+    def upload(self, path: str, source: Path, *, replace: bool = True) -> None:
         """Stores a file in parallel blocks."""
-        with _named(f"upload '{path}'"), source.open("rb") as file:
-            self._container.upload_blob(path, file, overwrite=True, max_concurrency=_BLOCKS_AT_ONCE)
+        with _named(f"upload '{path}'"), source.open("rb") as file, _only_if_none(path):
+            self._container.upload_blob(path, file, overwrite=replace, max_concurrency=_BLOCKS_AT_ONCE)
+
+    def copy(self, path: str, source: BlobRef, *, replace: bool = True) -> None:
+        """Has storage copy a blob of the drop container, provided that it is still the one that was looked at.
+
+        Within an account the caller's own right to read the source suffices, and the copy is mostly made at once.
+        """
+        target = self._container.get_blob_client(path)
+        condition: dict[str, Any] = {} if replace else {"match_condition": MatchConditions.IfMissing}
+        with _named(f"copy '{source.name}' to '{path}'"):
+            try:
+                with _only_if_none(path):
+                    begun = target.start_copy_from_url(
+                        self._drop.get_blob_client(source.name).url,
+                        source_etag=f'"{source.etag}"',
+                        source_match_condition=MatchConditions.IfNotModified,
+                        **condition,
+                    )
+            except (ResourceModifiedError, ResourceNotFoundError) as error:
+                raise Conflict(
+                    "overwritten", f"'{source.name}' changed before it was copied.", "It is begun anew."
+                ) from error
+            status: str | None = str(begun["copy_status"])
+            deadline = time.monotonic() + _COPY_SECONDS
+            while status == "pending" and time.monotonic() < deadline:
+                time.sleep(_COPY_LOOKS)
+                status = target.get_blob_properties().copy.status
+        if status != "success":
+            raise Unavailable("storage", f"The copy of '{source.name}' to '{path}' is {status}.", "It is tried again.")
+
+
+@contextmanager
+def _only_if_none(path: str) -> Iterator[None]:
+    try:
+        yield
+    except ResourceExistsError as error:
+        raise Conflict("exists", f"'{path}' is there already.", "Look again at what there is.") from error
 
 
 class StorageRolloutQueue:
@@ -219,15 +252,23 @@ class StorageRolloutQueue:
             self._queue.send_message(message, visibility_timeout=delay_seconds)
 
 
+class StorageQueues:
+    """What waits in the account's queues. Implements ``Queues``."""
+
+    def __init__(self, service: QueueServiceClient) -> None:
+        self._service = service
+
+    def waiting(self, queue: str) -> int | None:
+        """About how many messages are in the queue, hidden ones included; None where there is none of that name."""
+        with _named(f"look at the queue '{queue}'"), self._service.get_queue_client(queue) as client:
+            try:
+                return int(client.get_queue_properties().approximate_message_count or 0)
+            except ResourceNotFoundError:
+                return None
+
+
 def _ref(properties: BlobProperties) -> BlobRef:
-    return BlobRef(properties.name, properties.etag.strip('"'), properties.size, properties.last_modified)
-
-
-def _renew(lease: BlobLeaseClient, ended: threading.Event) -> None:
-    while not ended.wait(_RENEWAL_SECONDS):
-        try:
-            lease.renew()
-        except ResourceExistsError:
-            return  # lost: conditional writes decide from here
-        except AzureError:
-            continue  # tried again before the lease runs out
+    return BlobRef(
+        properties.name, properties.etag.strip('"'), properties.size, properties.last_modified,
+        dict(properties.metadata or {}),
+    )  # fmt: skip

@@ -14,6 +14,7 @@ Document = dict[str, Any]
 
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 30.0
+_SLOW_SECONDS = 120.0
 _PLATFORM_SECONDS = 235.0  # Azure ends an HTTP request at 230 s
 
 
@@ -43,6 +44,31 @@ class Api:
             return self.model(name)
         except NotFound:
             return None
+
+    def retry(self, name: str) -> Document:
+        """Has what was given up of a model taken up again; the model as it is then.
+
+        Raises:
+            NotFound: there is none of that name.
+            Failed: nothing of it stands still.
+        """
+        return self._call("POST", f"/api/models/{quote(name)}/retry")
+
+    def remove(self, name: str, *, uploads: bool) -> Document:
+        """Removes a model and all its versions, and with ``uploads`` what was dropped.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        return self._call(
+            "DELETE", f"/api/models/{quote(name)}{'?uploads=true' if uploads else ''}", read=_SLOW_SECONDS
+        )
+
+    def doctor(self, *, repair: bool) -> Document:
+        """What the app finds wrong around it; with ``repair``, after making lost records anew."""
+        if repair:
+            return self._call("POST", "/api/doctor/repair", read=_PLATFORM_SECONDS)
+        return self._call("GET", "/api/doctor", read=_SLOW_SECONDS)
 
     def classify(self, name: str, image: bytes, *, top: int | None, wait_seconds: float = 0) -> Document:
         """The classes of one image. ``wait_seconds``: how long the app may hold the request while the model wakes.

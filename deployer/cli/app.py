@@ -154,6 +154,58 @@ def classify(
 
 
 @app.command()
+def retry(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """Take up a model's upload or rollout that failed or was given up."""
+    from deployer.cli import show  # noqa: PLC0415
+    from deployer.cli.api import Api  # noqa: PLC0415
+
+    found = Api(find_target(_options(context))).retry(_name(name))
+    if as_json:
+        _print_json(found)
+    else:
+        show.retried(show.console(), found)
+
+
+@app.command()
+def rm(
+    context: typer.Context,
+    name: Name,
+    uploads: Annotated[
+        bool, typer.Option("--uploads", help="Remove what was dropped as well; else it stays in the container.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a model, its versions and all that serves it."""
+    from deployer.cli import show  # noqa: PLC0415
+    from deployer.cli.api import Api  # noqa: PLC0415
+
+    answer = Api(find_target(_options(context))).remove(_name(name), uploads=uploads)
+    if as_json:
+        _print_json(answer)
+    else:
+        show.removed(show.console(), answer)
+
+
+@app.command()
+def doctor(
+    context: typer.Context,
+    repair: Annotated[bool, typer.Option("--repair", help="Make lost records anew first.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is wrong around the app; status 1 if anything is."""
+    from deployer.cli import show  # noqa: PLC0415
+    from deployer.cli.api import Api  # noqa: PLC0415
+
+    answer = Api(find_target(_options(context))).doctor(repair=repair)
+    if as_json:
+        _print_json(answer)
+    else:
+        show.findings(show.console(), answer)
+    if not answer["healthy"]:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command()
 def cluster(
     context: typer.Context,
     action: Annotated[ClusterAction | None, typer.Argument(help="wake or sleep; else the state is shown.")] = None,

@@ -10,6 +10,8 @@ from typing import Any
 
 Document = Mapping[str, Any]
 
+_ENDS_BADLY = ("failed", "given_up", "unfinished", "removed", "deleted")
+
 
 @dataclass(frozen=True)
 class Before:
@@ -82,7 +84,7 @@ def fate_of(model: Document | None, etag: str, before: Before) -> Fate:
     if shown != etag:
         return Superseded(str(upload["blob"]))
     version = upload.get("version")
-    if upload["state"] == "failed":
+    if upload["state"] in _ENDS_BADLY:
         return _refused(upload, model)
     if version is not None:
         entry: Document = next((item for item in model["versions"] if item["version"] == version), {})

@@ -17,7 +17,12 @@ from deployer.cli.target import Target
 
 Document = Mapping[str, Any]
 
-_STYLES = {"serving": "green", "done": "green", "awake": "green", "failed": "red", "asleep": "dim", "retired": "dim"}
+_STYLES = {
+    **dict.fromkeys(("ok", "serving", "done", "awake"), "green"),
+    **dict.fromkeys(("failed", "error", "given_up", "unfinished"), "red"),
+    **dict.fromkeys(("asleep", "retired"), "dim"),
+}
+_MARKS = {"done": "✓", "failed": "✗", "interrupted": "…"}
 _BAR_FROM_BYTES = 4 * 1024 * 1024
 
 
@@ -57,7 +62,13 @@ def model(console: Console, shown: Document, target: Target) -> None:
     if shown["timeline"]:
         console.print()
         for stage in shown["timeline"]:
-            console.print(stage_line(stage))
+            console.print(stage_line(stage), soft_wrap=True)
+    if shown.get("history"):
+        console.print()
+        for entry in shown["history"]:
+            why = f" ({entry['why']})" if entry.get("why") else ""
+            line = f"  {_time(entry['at'])}  {entry['who']}: {entry['what']}{why}"
+            console.print(escape(line), soft_wrap=True)
 
 
 def _versions(found: Sequence[Document]) -> Table:
@@ -76,8 +87,11 @@ def stage_line(stage: Document) -> str:
     """One stage of a timeline with its duration, as rich markup."""
     number = f"v{stage['version']}" if stage.get("version") is not None else ""
     detail = escape(stage.get("detail") or "")
-    mark = _state(stage["outcome"], "✓" if stage["outcome"] == "done" else "✗")
-    return f"  {mark} {number:4} {stage['stage']:<10} {stage['seconds']:7.2f} s  {detail}"
+    mark = _state(stage["outcome"], _MARKS.get(stage["outcome"], "?"))
+    attempt = f"attempt {stage['attempt']}" if stage.get("attempt", 1) > 1 else ""
+    when = "-".join(_time(stage[name])[11:] for name in ("started", "ended") if stage.get(name))
+    told = "  ".join(part for part in (attempt, detail) if part)
+    return f"  {mark} {number:4} {stage['stage']:<10} {when}  {stage['seconds']:7.2f} s  {told}"
 
 
 def pushed(console: Console, answer: Document) -> None:
@@ -93,6 +107,36 @@ def pushed(console: Console, answer: Document) -> None:
             console.print(f"{answer['model']} v{answer['version']} stands ready and wakes with its first request.")
         case _:
             console.print(f"Sent as {answer['blob']}. 'slipway status {answer['model']}' shows what becomes of it.")
+
+
+def retried(console: Console, shown: Document) -> None:
+    """That a model was taken up again."""
+    upload = shown.get("upload") or {}
+    when = "with the next sweep, within a minute" if upload.get("state") == "queued" else "now"
+    name = escape(shown["name"])
+    console.print(f"{name} is taken up again {when}. 'slipway status {name}' shows what becomes of it.")
+
+
+def removed(console: Console, answer: Document) -> None:
+    """How far a removal is."""
+    if not answer["removed"]:
+        console.print(f"{answer['name']} serves no more; what is left of it goes with the next sweeps.")
+    else:
+        kept = "" if answer["uploads"] else " What was dropped stays in the container 'models'."
+        console.print(f"{answer['name']} is gone.{kept}")
+
+
+def findings(console: Console, answer: Document) -> None:
+    """What the doctor found."""
+    for name in answer.get("repaired", ()):
+        console.print(f"record of {escape(name)} made anew")
+    if answer.get("repaired") == []:
+        console.print("no record was lost")
+    for found in answer["findings"]:
+        message = f": {escape(found['message'])}" if found["message"] else ""
+        console.print(f"{_state(found['level'])} {escape(found['check'])}{message}", soft_wrap=True)
+        if found["hint"]:
+            console.print(f"  {escape(found['hint'])}", soft_wrap=True)
 
 
 def predictions(console: Console, results: Sequence[Document]) -> None:

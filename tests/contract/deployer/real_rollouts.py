@@ -21,6 +21,7 @@ from deployer.errors import Unavailable
 from deployer.execute import Executor
 from deployer.plan import RolloutPolicy
 from deployer.record import VersionRecord
+from deployer.removal import Removals
 from deployer.rollout import Rollouts
 from deployer.settings import ServingSettings
 from deployer.teardown import Teardown
@@ -93,7 +94,12 @@ class RealRollouts(Deployed):
         self.teardown = Teardown(
             self.state, self.documents, self.azure, self.real, IDLE, timedelta(minutes=30), clock
         )  # fmt: skip
-        self.control = Control(self.state, self.azure, self.waker, self.teardown, "gpu", clock)
+        self.removals = Removals(
+            self.state, self.documents, self.store, self.servables, self.azure, self.real, self.queue, clock
+        )
+        self.control = Control(
+            self.state, self.azure, self.waker, self.teardown, self.removals, self.retries, "gpu", clock
+        )
 
     def run_until(self, reached: Callable[[], bool], what: str) -> None:
         """The platform delivers what falls due until then, within a bound."""

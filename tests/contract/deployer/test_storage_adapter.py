@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,18 +11,20 @@ from pathlib import Path
 
 import pytest
 from azure.core.credentials import AccessToken
+from azure.core.exceptions import ServiceRequestError
 from azure.storage.blob import BlobLeaseClient, BlobServiceClient, ContainerClient
 from azure.storage.queue import QueueClient, QueueServiceClient
 
-from deployer.adapters import storage as adapter
+from deployer.adapters import blob_lease
 from deployer.adapters.storage import (
     BlobDocuments,
     BlobServables,
     BlobUploads,
+    StorageQueues,
     StorageRolloutQueue,
     storage_services,
 )
-from deployer.errors import Conflict, SlipwayError, Unavailable
+from deployer.errors import Conflict, LeaseLost, SlipwayError, Unavailable
 from deployer.ports import BlobRef
 
 
@@ -61,7 +64,7 @@ def account(services: tuple[BlobServiceClient, QueueServiceClient], container_na
         yield Account(
             BlobDocuments(state),
             BlobUploads(drop),
-            BlobServables(served),
+            BlobServables(served, drop),
             StorageRolloutQueue(queue),
             state,
             drop,
@@ -141,6 +144,16 @@ def test_a_listing_is_by_prefix_and_tells_etag_size_and_time(account: Account) -
     assert cats.modified.tzinfo is not None
 
 
+def test_a_listing_tells_the_metadata_that_was_written_last(account: Account) -> None:
+    glance = '{"name":"cats","settled":false,"due":"2026-07-01T12:00:00Z"}'
+    etag = account.documents.write("models/cats.json", b"1", etag=None, metadata={"glance": glance})
+    (listed,) = account.documents.listing("models/")
+    assert listed.metadata == {"glance": glance}
+    account.documents.write("models/cats.json", b"2", etag=etag, metadata={"glance": "{}"})
+    (listed,) = account.documents.listing("models/")
+    assert listed.metadata == {"glance": "{}"}
+
+
 def test_a_container_that_is_not_there_is_told_as_such(services: tuple[BlobServiceClient, QueueServiceClient]) -> None:
     with services[0].get_container_client("missing") as container:
         documents = BlobDocuments(container)
@@ -156,7 +169,7 @@ def test_a_container_that_is_not_there_is_told_as_such(services: tuple[BlobServi
 def test_a_lease_is_held_by_one_and_free_again_after(account: Account) -> None:
     with account.documents.lease("cluster") as first:
         with account.documents.lease("cluster") as second:
-            assert (first, second) == (True, False)
+            assert first is not None and second is None
         with account.documents.lease("upload-cats") as other:
             assert other
     with account.documents.lease("cluster") as again:
@@ -191,12 +204,47 @@ def test_a_lease_outlives_its_duration_while_the_work_goes_on(
         renewed.release()
 
     monkeypatch.setattr(BlobLeaseClient, "renew", counted)
-    monkeypatch.setattr(adapter, "_RENEWAL_SECONDS", 0.05)
+    monkeypatch.setattr(blob_lease, "_RENEWAL_SECONDS", 0.05)
     with account.documents.lease("cluster") as held:
         assert held
         assert all(renewed.acquire(timeout=20) for _ in range(3))
     with account.documents.lease("cluster") as again:
         assert again
+
+
+def test_a_lease_that_is_held_is_renewed_by_its_check(account: Account) -> None:
+    with account.documents.lease("cluster") as held:
+        assert held is not None
+        held.check()
+        held.check()
+        with account.documents.lease("cluster") as other:
+            assert other is None
+
+
+def test_the_check_of_a_lost_lease_says_so_even_when_it_is_free_again(account: Account) -> None:
+    with account.documents.lease("cluster") as held:
+        assert held is not None
+        with account.plain_documents.get_blob_client("locks/cluster") as blob:
+            BlobLeaseClient(blob).break_lease(lease_break_period=0)
+        with account.documents.lease("cluster") as other:
+            assert other is not None
+            with pytest.raises(LeaseLost, match="locks/cluster"):
+                held.check()
+        with pytest.raises(LeaseLost):
+            held.check()
+
+
+def test_storage_that_does_not_answer_is_no_lost_lease(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unanswered(_lease: BlobLeaseClient) -> None:
+        raise ServiceRequestError("no route to host")
+
+    with account.documents.lease("cluster") as held:
+        assert held is not None
+        with monkeypatch.context() as patched:
+            patched.setattr(BlobLeaseClient, "renew", unanswered)
+            with pytest.raises(Unavailable, match="no route to host"):
+                held.check()
+        held.check()
 
 
 def test_a_lease_that_was_lost_ends_quietly(account: Account) -> None:
@@ -247,6 +295,7 @@ def test_tags_are_set_beside_those_of_others_and_leave_the_etag(account: Account
         assert client.get_blob_tags() == {"team": "vision", "slipway_state": "scanning"}
         account.uploads.tag("cats.keras", {"slipway_state": "failed", "slipway_reason": "no model"})
         account.uploads.tag("cats.keras", {"slipway_state": "serving", "slipway_version": "2", "slipway_reason": ""})
+        assert account.uploads.tags("cats.keras") == client.get_blob_tags()
         assert client.get_blob_tags() == {"team": "vision", "slipway_state": "serving", "slipway_version": "2"}
     assert account.uploads.find("cats.keras") == blob
 
@@ -254,6 +303,7 @@ def test_tags_are_set_beside_those_of_others_and_leave_the_etag(account: Account
 def test_a_blob_that_is_gone_takes_no_tags(account: Account) -> None:
     account.uploads.tag("cats.keras", {"slipway_state": "failed"})
     assert account.uploads.find("cats.keras") is None
+    assert account.uploads.tags("cats.keras") == {}
 
 
 @pytest.mark.parametrize(
@@ -278,6 +328,62 @@ def test_a_servables_file_is_stored_replaced_and_read(account: Account, tmp_path
     stored = account.servables.read("cats/1/saved_model.pb")
     assert stored is not None and stored.data == b"whole"
     assert [item.name for item in account.servables.listing("cats/1/")] == ["cats/1/saved_model.pb"]
+
+
+def test_a_file_that_may_not_be_replaced_is_not(account: Account, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"first")
+    account.servables.upload("cats/1/saved_model.pb", tmp_path / "file", replace=False)
+    (tmp_path / "file").write_bytes(b"second")
+    source = dropped(account, "cats/saved_model.pb", b"third")
+    with pytest.raises(Conflict, match="there already"):
+        account.servables.upload("cats/1/saved_model.pb", tmp_path / "file", replace=False)
+    with pytest.raises(Conflict, match="there already"):
+        account.servables.copy("cats/1/saved_model.pb", source, replace=False)
+    stored = account.servables.read("cats/1/saved_model.pb")
+    assert stored is not None and stored.data == b"first"
+
+
+@pytest.mark.parametrize("name", ["cats/variables/variables.data-00000-of-00001", "größe & co/a b#c.txt"])
+def test_storage_copies_an_uploads_file_itself(account: Account, name: str) -> None:
+    data = bytes(range(256)) * 4096
+    source = dropped(account, name, data)
+    for _ in range(2):  # safe to repeat
+        account.servables.copy("cats/1/variables/data", source)
+    stored = account.servables.read("cats/1/variables/data")
+    assert stored is not None and stored.data == data
+
+
+@pytest.mark.parametrize("what", ["overwritten", "removed"])
+def test_an_upload_that_changed_since_is_not_copied(account: Account, what: str) -> None:
+    source = dropped(account, "cats/saved_model.pb")
+    if what == "overwritten":
+        dropped(account, "cats/saved_model.pb", b"other")
+    else:
+        account.uploads.remove("cats/saved_model.pb")
+    with pytest.raises(Conflict, match=r"cats/saved_model\.pb"):
+        account.servables.copy("cats/1/saved_model.pb", source)
+    assert account.servables.read("cats/1/saved_model.pb") is None
+
+
+def test_a_file_larger_than_a_block_goes_and_comes_in_several(account: Account, tmp_path: Path) -> None:
+    """Memory is bounded by blocks of 8 MiB, not by the file."""
+    data = os.urandom(1 << 20) * 20
+    (tmp_path / "file").write_bytes(data)
+    account.servables.upload("cats/1/data", tmp_path / "file")
+    source = dropped(account, "cats/data", data)
+    account.uploads.download(source, tmp_path / "again")
+    stored = account.servables.read("cats/1/data")
+    assert stored is not None and stored.data == data == (tmp_path / "again").read_bytes()
+
+
+def test_messages_that_wait_are_counted(
+    account: Account, services: tuple[BlobServiceClient, QueueServiceClient], container_name: str
+) -> None:
+    queues = StorageQueues(services[1])
+    assert (queues.waiting(container_name), queues.waiting("no-such-queue")) == (0, None)
+    account.queue.ask("cats")
+    account.queue.ask("cats", delay_seconds=300)
+    assert queues.waiting(container_name) == 2
 
 
 def test_a_message_is_what_the_functions_host_decodes(account: Account) -> None:

@@ -24,7 +24,9 @@ MODEL: dict[str, Any] = SUMMARY | {
     "versions": [{"version": 2, "state": "serving", "created": "2026-03-01T11:00:00+00:00", "bytes": 2_621_440,
                   "source": {"name": "Cats.keras"}, "labels": 10, "signatures": {}, "reason": None}],
     "timeline": [{"version": 2, "stage": "convert", "started": "2026-03-01T11:00:00+00:00", "seconds": 3.21,
-                  "outcome": "done", "detail": ""}],
+                  "ended": "2026-03-01T11:00:03+00:00", "outcome": "done", "detail": "", "attempt": 2}],
+    "history": [{"number": 1, "at": "2026-03-01T11:00:05+00:00", "who": "rollout", "what": "requests go to v2",
+                 "why": "it proved itself"}],
 }  # fmt: skip
 
 
@@ -279,3 +281,64 @@ def test_help_names_every_command(run: Run) -> None:
 def test_what_is_printed_as_json_is_not_escaped(run: Run, slipway: FakeSlipway, data: Path) -> None:
     slipway.on("/api/models", Reply(200, json.dumps({"models": [SUMMARY | {"reason": "rückwärts"}]}).encode()))
     assert "rückwärts" in run("--data", data, "models", "--json").out
+
+
+def test_status_tells_start_end_attempt_and_what_was_decided(run: Run, slipway: FakeSlipway, data: Path) -> None:
+    slipway.on("/api/models/cats", Reply(200, MODEL))
+    told = run("--data", data, "status", "cats").out
+    assert "convert    11:00:00-11:00:03     3.21 s  attempt 2" in told
+    assert "2026-03-01 11:00:05  rollout: requests go to v2 (it proved itself)" in told
+
+
+@pytest.mark.parametrize(("state", "when"), [("queued", "within a minute"), ("published", "now")])
+def test_retry_tells_when_it_is_taken_up(run: Run, slipway: FakeSlipway, data: Path, state: str, when: str) -> None:
+    slipway.on("/api/models/cats/retry", Reply(202, MODEL | {"upload": {"state": state}}))
+    ended = run("--data", data, "retry", "Cats")
+    assert (ended.status, slipway.requests[0].method) == (0, "POST")
+    assert when in ended.out and "slipway status cats" in ended.out
+
+
+def test_a_retry_of_what_does_not_stand_still_ends_with_status_1(run: Run, slipway: FakeSlipway, data: Path) -> None:
+    slipway.on("/api/models/cats/retry", refusal(409, "nothing_to_retry", "Nothing has failed.", "Look at it."))
+    ended = run("--data", data, "retry", "cats", "--json")
+    assert (ended.status, json.loads(ended.out)["error"]["code"]) == (1, "nothing_to_retry")
+
+
+@pytest.mark.parametrize(
+    ("option", "query", "removed", "told"),
+    [
+        ([], "", True, "What was dropped stays"),
+        (["--uploads"], "?uploads=true", True, "cats is gone."),
+        ([], "", False, "goes with the next sweeps"),
+    ],
+)
+def test_rm_removes_a_model_and_tells_what_stays(
+    run: Run, slipway: FakeSlipway, data: Path, option: list[str], query: str, removed: bool, told: str
+) -> None:
+    slipway.on("/api/models/cats", Reply(202, {"name": "cats", "removed": removed, "uploads": bool(option)}))
+    ended = run("--data", data, "rm", "cats", *option)
+    assert (slipway.requests[0].method, slipway.requests[0].path) == ("DELETE", f"/api/models/cats{query}")
+    assert ended.status == 0 and told in ended.out
+
+
+FINDING = {"check": "cats", "level": "error", "message": "its record was lost.", "hint": "Make it anew."}
+
+
+@pytest.mark.parametrize(("healthy", "status"), [(True, 0), (False, 1)])
+def test_the_doctors_findings_decide_the_status(
+    run: Run, slipway: FakeSlipway, data: Path, healthy: bool, status: int
+) -> None:
+    slipway.on("/api/doctor", Reply(200, {"healthy": healthy, "findings": [FINDING]}))
+    ended = run("--data", data, "doctor")
+    assert ended.status == status and "error cats: its record was lost." in ended.out and "Make it anew." in ended.out
+    as_json = run("--data", data, "doctor", "--json")
+    assert (as_json.status, json.loads(as_json.out)) == (status, {"healthy": healthy, "findings": [FINDING]})
+
+
+@pytest.mark.parametrize(("repaired", "told"), [(["cats"], "record of cats made anew"), ([], "no record was lost")])
+def test_a_repair_names_what_was_made_anew(
+    run: Run, slipway: FakeSlipway, data: Path, repaired: list[str], told: str
+) -> None:
+    slipway.on("/api/doctor/repair", Reply(200, {"healthy": True, "findings": [], "repaired": repaired}))
+    ended = run("--data", data, "doctor", "--repair")
+    assert (ended.status, slipway.requests[0].method) == (0, "POST") and told in ended.out

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from deployer.record import ModelRecord, RolloutStatus, Route, Stage, UploadStatus, VersionRecord
+from deployer.record import ModelRecord, RolloutStatus, Route, UploadStatus, VersionRecord
+from deployer.timeline import Stage
 from deployer.views import model_view
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[3]
 ALLOWED = {"functools", "json", "logging", "azure.functions", "azurefunctions.extensions.bindings", "deployer"}
 FUNCTIONS = {
     "model_uploaded", "advance_rollout", "sweep", "teardown_idle", "classify", "models", "cluster", "health",
+    "upload_given_up", "rollout_given_up", "doctor",
 }  # fmt: skip
 
 LOADED = """

@@ -15,17 +15,16 @@ from deployer.record import (
     ModelRecord,
     RolloutStatus,
     Route,
-    Stage,
     VersionRecord,
     Wake,
-    merged,
+    glance_of,
     noted_wake,
-    stage_done,
 )
 from deployer.settings import IdleSettings
 from deployer.state import State
+from deployer.timeline import BATCH, KEPT_STAGES, Stage, merged, stage_done
 from deployer.waking import Waker
-from tests.fakes import FakeDocuments, World
+from tests.fakes import FakeDocuments, Killed, World
 
 GUESSES = IdleSettings().wake_seconds
 
@@ -205,15 +204,59 @@ def test_a_damaged_record_is_named_and_not_overwritten(state: State, documents: 
     assert documents.blobs["models/cats.json"].data == text
 
 
-def test_a_timeline_keeps_each_stage_once_and_goes_with_its_model(state: State, documents: FakeDocuments) -> None:
-    stage = Stage(stage="scan", started=NOON, seconds=1)
-    state.change("cats", lambda record: record)
-    state.note("cats", 1, stage)
-    state.note("cats", 1, stage, stage.but(stage="convert"))
-    assert [item.stage for item in state.timeline("cats", 1)] == ["scan", "convert"]
-    assert state.timeline("cats", 2) == ()
-    state.remove("cats")
-    assert documents.blobs == {}
+def test_stages_move_out_of_the_record_and_each_is_kept_once(state: State, documents: FakeDocuments) -> None:
+    for number in range(100):
+        stage = Stage(stage="scan", started=NOON + timedelta(seconds=number), seconds=1, version=1 + number % 2)
+        state.change("cats", lambda record, stage=stage: record.with_stages(stage, stage))  # type: ignore[misc]  # bound
+    assert len(state.model("cats").stages) <= KEPT_STAGES
+    for version in (1, 2):
+        found = [stage.started for stage in state.timeline("cats", version)]
+        assert len(found) == 50 and found == sorted(set(found))
+    assert state.timeline("cats", 3) == state.timeline("dogs", 1) == ()
+    state.forget_timelines("cats")
+    assert not [name for name in documents.blobs if name.startswith("timelines/")]
+
+
+def decide(state: State, number: int) -> None:
+    state.change("cats", lambda record: record.noting(NOON, "test", f"decision {number}", "because"))
+
+
+def test_the_history_is_whole_in_order_and_stored_once(state: State, documents: FakeDocuments, world: World) -> None:
+    for number in range(1, 101):
+        decide(state, number)
+    record = state.model("cats")
+    assert len(record.decisions) <= 2 * BATCH
+    history = state.history(record, newest=1000)
+    assert [item.number for item in history] == list(range(1, 101))
+    assert [item.what for item in history] == [f"decision {number}" for number in range(1, 101)]
+    assert [item.number for item in state.history(record, newest=3)] == [98, 99, 100]
+    stored = [effect.subject for effect in world.changes() if effect.subject.startswith("history/")]
+    assert stored == sorted(set(stored))  # no document of it is ever written again
+    assert state.decided("cats") >= 100 - 2 * BATCH
+
+
+@pytest.mark.parametrize("where", range(1, 6))
+def test_a_kill_while_decisions_move_out_loses_none_and_doubles_none(state: State, world: World, where: int) -> None:
+    for number in range(1, 2 * BATCH + 1):
+        decide(state, number)
+    world.kill_at(len(world.changes()) + where)
+    for number in range(2 * BATCH + 1, 2 * BATCH + 10):
+        try:
+            decide(state, number)
+        except Killed:
+            if state.model("cats").decided < number:
+                decide(state, number)
+    assert [item.what for item in state.history(state.model("cats"), newest=1000)] == [
+        f"decision {number}" for number in range(1, 2 * BATCH + 10)
+    ]
+
+
+def test_a_listing_tells_the_sweep_what_it_needs(state: State, documents: FakeDocuments, world: World) -> None:
+    record = state.change("cats", lambda before: before.but(desired=1))
+    (glance,) = state.glances()
+    assert glance == glance_of(record) and not glance.settled
+    documents.blobs["models/cats.json"].metadata.clear()  # written by an earlier Slipway
+    assert list(state.glances()) == [glance]
 
 
 # The estimate ---------------------------------------------------------------------------------------------------------

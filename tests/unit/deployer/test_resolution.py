@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.ports import BlobRef
-from deployer.resolution import missing, resolve
+from deployer.resolution import resolve
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -17,17 +17,12 @@ def blob(name: str, *, second: int = 0, etag: str = "1") -> BlobRef:
     return BlobRef(name, etag, 10, NOON + timedelta(seconds=second))
 
 
-def directory(*paths: str) -> list[BlobRef]:
-    return [blob(f"cats/{path}") for path in paths]
-
-
 def test_a_file_and_what_lies_beside_it() -> None:
     upload = resolve("cats", [blob("cats.keras"), blob("cats.labels.txt"), blob("cats.yaml")])
     assert upload is not None
     assert (upload.model, upload.primary.name, upload.directory) == ("cats", "cats.keras", False)
     assert [item.name for item in upload.blobs] == ["cats.keras"]
     assert [item.name for item in upload.sidecars] == ["cats.labels.txt", "cats.yaml"]
-    assert missing(upload) is None
 
 
 def test_others_whose_names_begin_so_do_not_belong_to_it() -> None:
@@ -61,27 +56,6 @@ def test_a_directory_is_known_by_its_saved_model_and_paths_lie_below_it() -> Non
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("paths", "lacking"),
-    [
-        (["variables/variables.index"], "saved_model.pb"),
-        (["saved_model.pb"], None),
-        (["saved_model.pb", "assets/words.txt"], None),
-        (["saved_model.pb", "variables/variables.data-00000-of-00001"], "variables/variables.index"),
-        (["saved_model.pb", "variables/variables.index"], "variables/variables.data-00000-of-…"),
-        (["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"], None),
-        (
-            ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00003",
-             "variables/variables.data-00002-of-00003"],
-            "variables/variables.data-00001-of-00003",
-        ),
-    ],
-)  # fmt: skip
-def test_a_directory_lacks_what_its_own_names_promise(paths: list[str], lacking: str | None) -> None:
-    upload = resolve("cats", directory(*paths))
-    assert upload is not None and missing(upload) == lacking
-
-
 def test_a_fingerprint_follows_content_and_sidecars_and_no_order() -> None:
     model, labels = blob("cats.keras"), blob("cats.labels.txt")
     prints = [
@@ -100,5 +74,4 @@ def test_a_fingerprint_follows_content_and_sidecars_and_no_order() -> None:
 def test_whatever_lies_there_is_resolved_without_a_failure(names: list[str]) -> None:
     upload = resolve("cats", map(blob, names))
     if upload is not None:
-        missing(upload)
         assert upload.primary in upload.blobs

@@ -16,13 +16,13 @@ from deployer.record import (
     Operation,
     RolloutStatus,
     Route,
-    Stage,
     UploadState,
     UploadStatus,
     VersionRecord,
     Wake,
 )
 from deployer.tags import tags_of
+from deployer.timeline import Stage
 from deployer.views import cluster_view, model_view, state_of
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)

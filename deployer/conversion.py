@@ -1,0 +1,167 @@
+"""One attempt at an upload: fetch → scan → convert → publish → desired.
+
+Whatever is written or published is checked to be wanted still: the record must be about this upload, the blobs must be
+those that were fetched, and the lease must be held. What an attempt before has finished is not done again.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from deployer import upload_record
+from deployer.errors import Conflict
+from deployer.fetching import Fetched, OptionsInside, fetch
+from deployer.options import ServeOptions
+from deployer.ports import Clock, Lease, RolloutQueue, ServableStore, UploadStore
+from deployer.publishing import publish, published_size, unchanged, unpublish
+from deployer.record import ModelRecord, UploadState, VersionRecord
+from deployer.resolution import Upload, resolve
+from deployer.state import State
+from deployer.tags import tag_upload
+from deployer.timeline import stage_done
+from exporter import ExportOptions, ScanReport, VerifiedServable
+
+log = logging.getLogger(__name__)
+
+Scan = Callable[[Path, ExportOptions, Path | None], ScanReport]
+Export = Callable[[ScanReport, Path], VerifiedServable]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Makes a version of an upload; ``attempt`` is what the upload's use case calls."""
+
+    state: State
+    uploads: UploadStore
+    servables: ServableStore
+    queue: RolloutQueue
+    options_inside: OptionsInside
+    scan: Scan
+    export: Export
+    clock: Clock
+
+    def attempt(self, upload: Upload, lease: Lease, folder: Path) -> None:
+        """Takes the upload to a version that shall serve.
+
+        Raises:
+            UploadRefused, ExportError: it cannot be, or not now.
+            Conflict: it changed meanwhile, or is not wanted any more.
+            LeaseLost: another instance may be at it by now.
+        """
+        started = self.clock()
+        fetched = fetch(upload, self.uploads, self.options_inside, folder / "source")
+        report = self.scan(fetched.source, fetched.options.export, fetched.labels)
+        self._ended(upload, "scan", started)
+        lease.check()
+        self._abandon_others(upload, report.digest)
+        version = self.state.model(upload.model).by_identity(report.digest)
+        if version is None or version.state == "publishing":
+            version = self._finished(upload, version) or self._make(upload, fetched, report, lease, folder / "servable")
+        lease.check()
+        self._desire(upload, version.version, fetched.options.serve)
+
+    def _make(
+        self, upload: Upload, fetched: Fetched, report: ScanReport, lease: Lease, destination: Path
+    ) -> VersionRecord:
+        started = self.clock()
+        self._at(upload, "converting", "convert")
+        servable = self.export(report, destination)
+        timings = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in servable.manifest.timings.items())
+        self._ended(upload, "convert", started, detail=timings)
+        started = self.clock()
+        self._unchanged(upload)
+        self._at(upload, "publishing", "publish")
+        version = self._numbered(upload, servable, report.digest, fetched.options.serve, started)
+        copies = unchanged(fetched.source, fetched.files, servable.manifest)
+        size = publish(servable, self.servables, lease, model=upload.model, version=version.version, copies=copies)
+        return self._published(upload, version, size, started)
+
+    def _numbered(
+        self, upload: Upload, servable: VerifiedServable, identity: str, serve: ServeOptions, now: datetime
+    ) -> VersionRecord:
+        manifest = servable.manifest
+
+        def numbered(record: ModelRecord) -> ModelRecord:
+            if record.by_identity(identity) is not None:
+                return record
+            version = VersionRecord(
+                version=record.next_version, identity=identity, state="publishing", created=now, serve=serve,
+                source=manifest.source.model_dump(mode="json"), labels=len(manifest.labels) if manifest.labels else None,
+                signatures={name: item.model_dump(mode="json") for name, item in manifest.signatures.items()},
+                parity=manifest.parity.max_abs_error,
+            )  # fmt: skip
+            return (
+                upload_record.at(record, upload, "publishing", "publish", now)
+                .but(next_version=record.next_version + 1)
+                .with_version(version)
+                .noting(
+                    now, upload_record.who(upload), f"v{version.version} is made of it", f"identity {identity[:12]}"
+                )
+            )
+
+        version = self.state.change(upload.model, numbered).by_identity(identity)
+        if version is None:  # only a writer that forgets versions could bring this about
+            raise Conflict(
+                "lost_version", f"The new version of '{upload.model}' vanished from its record.", "Try again."
+            )
+        return version
+
+    def _finished(self, upload: Upload, version: VersionRecord | None) -> VersionRecord | None:
+        """The version, where an attempt before published all of it and was killed before it said so."""
+        size = published_size(self.servables, upload.model, version.version) if version is not None else None
+        if version is None or size is None:
+            return None
+        return self._published(upload, version, size, self.clock())
+
+    def _published(self, upload: Upload, version: VersionRecord, size: int, started: datetime) -> VersionRecord:
+        published = version.but(state="published", bytes=size)
+        stage = stage_done("publish", started, self.clock(), detail=f"v{version.version}")
+        self.state.change(
+            upload.model, lambda record: upload_record.ended(record.with_version(published), upload, stage)
+        )
+        return published
+
+    def _abandon_others(self, upload: Upload, identity: str) -> None:
+        """Gives up versions whose publish was cut short when their upload was overwritten; their numbers are not used again."""
+        record = self.state.model(upload.model)
+        for version in record.versions:
+            if version.state != "publishing" or version.identity == identity:
+                continue
+            unpublish(self.servables, upload.model, version.version)
+            reason = "Its upload was overwritten before it was published."
+            gone = version.but(state="failed", reason=reason)
+            now = self.clock()
+            self.state.change(
+                upload.model,
+                lambda before, gone=gone, now=now: before.with_version(gone).noting(  # type: ignore[misc]  # bound
+                    now, upload_record.who(upload), f"v{gone.version} abandoned", gone.reason
+                ),
+            )
+
+    def _desire(self, upload: Upload, version: int, serve: ServeOptions) -> None:
+        """Makes the version the desired one and asks for its rollout."""
+        now = self.clock()
+        record = self.state.change(
+            upload.model, lambda before: upload_record.desired(before, upload, now, version, serve)
+        )
+        self.queue.ask(upload.model)
+        tag_upload(self.uploads, record)
+
+    def _unchanged(self, upload: Upload) -> None:
+        """Makes sure that nothing of an upload that was overwritten meanwhile is published."""
+        now = resolve(upload.stem, self.uploads.listing(upload.stem))
+        if now is None or now.fingerprint != upload.fingerprint:
+            raise Conflict(
+                "overwritten", f"'{upload.primary.name}' changed during its conversion.", "It is begun anew."
+            )
+
+    def _at(self, upload: Upload, state: UploadState, stage: str) -> None:
+        now = self.clock()
+        record = self.state.change(upload.model, lambda before: upload_record.at(before, upload, state, stage, now))
+        tag_upload(self.uploads, record)
+
+    def _ended(self, upload: Upload, stage: str, started: datetime, *, detail: str = "") -> None:
+        ended = stage_done(stage, started, self.clock(), detail=detail)
+        self.state.change(upload.model, lambda before: upload_record.ended(before, upload, ended))

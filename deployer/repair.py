@@ -1,0 +1,176 @@
+"""Makes the record of a model anew from what is left where the state container was lost.
+
+    servables   → versions: servable.json tells what each was made of, saved_model.pb that it is whole
+    the cluster → which version serves (the stable Service selects it), at what address, with which options
+    the drop    → what was taken already (index tags), so that it is not taken again
+
+A model whose pods cannot be seen is put down as asleep: its next request wakes it. Nothing is started for a repair.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from deployer.errors import ClusterUnreachable, UploadRefused
+from deployer.options import ServeOptions, parse_options
+from deployer.ports import BlobRef, Clock, Cluster, RolloutQueue, ServableStore, UploadStore, Workload, Workloads
+from deployer.record import ModelRecord, Route, UploadState, UploadStatus, VersionRecord
+from deployer.resolution import Upload, newest_uploads
+from deployer.state import State
+from exporter import Manifest
+
+log = logging.getLogger(__name__)
+
+_ROOT = "saved_model.pb"
+_MANIFEST = "servable.json"
+# What a tag says of an upload that came to its end, as a record says it.
+_ENDS: Mapping[str, UploadState] = {
+    "published": "published", "serving": "serving", "failed": "failed", "given_up": "given_up", "removed": "removed",
+    "deleted": "deleted",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A model's versions as they lie in the servable container: those that are whole, with size and time, and all numbers."""
+
+    whole: Mapping[int, tuple[int, datetime]] = field(default_factory=dict)
+    numbers: frozenset[int] = frozenset()
+
+
+def shelves(listed: Iterable[BlobRef]) -> dict[str, Shelf]:
+    """What the servable container holds, by model, from one listing. Pure."""
+    files: dict[str, dict[int, list[BlobRef]]] = {}
+    for blob in listed:
+        model, _, rest = blob.name.partition("/")
+        number, slash, _ = rest.partition("/")
+        if slash and number.isdecimal():
+            files.setdefault(model, {}).setdefault(int(number), []).append(blob)
+    return {
+        model: Shelf(
+            {
+                number: (sum(blob.size for blob in blobs), root.modified)
+                for number, blobs in versions.items()
+                for root in blobs
+                if root.name == f"{model}/{number}/{_ROOT}"
+            },
+            frozenset(versions),
+        )
+        for model, versions in files.items()
+    }
+
+
+@dataclass(frozen=True)
+class Repair:
+    """``run`` makes what is missing."""
+
+    state: State
+    uploads: UploadStore
+    servables: ServableStore
+    cluster: Cluster
+    workloads: Workloads
+    queue: RolloutQueue
+    clock: Clock
+
+    def run(self) -> list[str]:
+        """Makes each record that is missing; tells of which models. Safe to repeat."""
+        known = set(self.state.models())
+        lost = {name: shelf for name, shelf in shelves(self.servables.listing("")).items() if name not in known}
+        if not lost:
+            return []
+        dropped = newest_uploads(self.uploads.listing(""))
+        made = []
+        for name, shelf in sorted(lost.items()):
+            record = self._record(name, shelf, dropped.get(name))
+            if self.state.restore(record):
+                made.append(name)
+                self.queue.ask(name)
+        return made
+
+    def _record(self, name: str, shelf: Shelf, upload: Upload | None) -> ModelRecord:
+        now = self.clock()
+        selected, objects = self._objects(name)
+        versions = [made for number in sorted(shelf.whole) if (made := self._version(name, number, shelf)) is not None]
+        numbers = [version.version for version in versions]
+        status = None if upload is None else self._status(upload, numbers, now)
+        desired = selected if selected in numbers else None
+        if desired is None and status is not None and status.state in ("published", "serving"):
+            desired = status.version
+        if desired is None and (status is None or status.state not in ("removed", "deleted")):
+            desired = max(numbers, default=None)
+        work = objects.get(desired) if desired is not None else None
+        awake = work is not None and work.replicas > 0
+        route = None
+        if work is not None and work.complete and work.address is not None and desired == selected:
+            route = Route(version=work.version, address=work.address)
+        record = ModelRecord(
+            name=name, updated=now, upload=status, next_version=max(shelf.numbers) + 1, desired=desired, route=route,
+            asleep=desired is not None and not awake, previous=max((n for n in numbers if n != desired), default=None),
+            decided=self.state.decided(name),
+        )  # fmt: skip
+        for version in versions:
+            mine = version.version == desired
+            serve = self._serve(upload, objects.get(version.version)) if mine else version.serve
+            record = record.with_version(
+                version.but(state=("serving" if route else "published") if mine else "retired", serve=serve)
+            )
+        return record.noting(
+            now, "doctor", "record made anew", "it was lost; the servables and the cluster told the rest"
+        )
+
+    def _version(self, name: str, number: int, shelf: Shelf) -> VersionRecord | None:
+        size, made = shelf.whole[number]
+        stored = self.servables.read(f"{name}/{number}/{_MANIFEST}")
+        try:
+            manifest = Manifest.model_validate_json(stored.data) if stored is not None else None
+        except ValidationError as error:
+            log.warning("'%s/%s/%s' cannot be read: %s", name, number, _MANIFEST, error)
+            manifest = None
+        if manifest is None:
+            return None
+        return VersionRecord(
+            version=number, identity=manifest.identity or f"unknown-{number}", state="published", created=made,
+            bytes=size, source=manifest.source.model_dump(mode="json"),
+            signatures={key: item.model_dump(mode="json") for key, item in manifest.signatures.items()},
+            labels=len(manifest.labels) if manifest.labels else None, parity=manifest.parity.max_abs_error,
+        )  # fmt: skip
+
+    def _objects(self, name: str) -> tuple[int | None, dict[int, Workload]]:
+        if self.cluster.state().power == "Stopped":
+            return None, {}
+        try:
+            return self.workloads.selected(name), {work.version: work for work in self.workloads.of(name)}
+        except ClusterUnreachable as error:
+            log.warning("the cluster does not tell what serves of '%s': %s", name, error.message)
+            return None, {}
+
+    def _serve(self, upload: Upload | None, work: Workload | None) -> ServeOptions:
+        """The options as the file beside the upload says them, else as the version's objects were rendered."""
+        for blob in upload.sidecars if upload is not None else ():
+            stored = self.uploads.read(blob.name) if blob.name.endswith(".yaml") else None
+            if stored is not None:
+                try:
+                    return parse_options(stored.data.decode("utf-8", errors="replace"), where=blob.name).serve
+                except UploadRefused as refused:
+                    log.warning("%s", refused.message)
+        try:
+            return ServeOptions.model_validate_json(work.options) if work is not None else ServeOptions()
+        except ValidationError as error:
+            log.warning("the options of '%s' cannot be read from its objects: %s", work and work.version, error)
+            return ServeOptions()
+
+    def _status(self, upload: Upload, versions: list[int], now: datetime) -> UploadStatus | None:
+        """The upload's status as its tags tell it, which a new content would not have; None: it was not taken yet."""
+        tags = self.uploads.tags(upload.primary.name)
+        state = _ENDS.get(tags.get("slipway_state", ""))
+        number = tags.get("slipway_version", "")
+        version = int(number) if number.isdecimal() else None
+        if state is None or (state in ("published", "serving") and version not in versions):
+            return None
+        return UploadStatus(
+            blob=upload.primary.name, etag=upload.primary.etag, fingerprint=upload.fingerprint, state=state, at=now,
+            version=version, reason=tags.get("slipway_reason"),
+        )  # fmt: skip

@@ -1,0 +1,149 @@
+"""What an upload's way changes in its model's record. Pure: ``deployer.uploads`` and ``deployer.conversion`` write it.
+
+Each change but the first is refused where the record is about another upload by now, or the model was removed.
+"""
+
+from datetime import datetime, timedelta
+
+from deployer.errors import Conflict
+from deployer.options import ServeOptions
+from deployer.record import AT_WORK, ENDED, ModelRecord, RolloutStatus, UploadState, UploadStatus
+from deployer.resolution import Upload
+from deployer.timeline import Stage, merged, stage_done
+
+_LONGEST_PAUSE = timedelta(hours=1)
+
+
+def waiting(record: ModelRecord, upload: Upload, now: datetime, *, reason: str, due: datetime) -> ModelRecord:
+    """The upload is not complete, or not at rest; the sweep looks again when that is due."""
+    before = record.upload
+    if before is not None and _same(record, upload) and (before.state, before.reason) == ("receiving", reason):
+        return record
+    return record.but(upload=_status(record, upload, "receiving", now).but(reason=reason, due=due), removed=None)
+
+
+def unfinished(record: ModelRecord, upload: Upload, now: datetime, *, reason: str) -> ModelRecord:
+    """The upload has not been completed for a while."""
+    if _same(record, upload) and record.upload is not None and record.upload.state == "unfinished":
+        return record
+    hint = "Upload what is missing, or the whole directory again."
+    status = _status(record, upload, "unfinished", now).but(reason=reason, hint=hint)
+    return record.but(upload=status, removed=None).noting(now, who(upload), "reported as unfinished", reason)
+
+
+def begun(record: ModelRecord, upload: Upload, now: datetime) -> ModelRecord:
+    """An attempt at the upload begins; what a killed one was at is noted as interrupted."""
+    before = record.upload
+    status = _status(record, upload, "scanning", now).but(stage="scan")
+    status = status.but(attempts=status.attempts + 1)
+    killed = before is not None and _same(record, upload) and before.state in AT_WORK and before.reason is None
+    if before is not None and killed:  # one that ended by itself left a reason
+        cut = stage_done(before.stage or before.state, before.at, now, attempt=before.attempts)
+        status = status.but(stages=merged(status.stages, [cut.but(outcome="interrupted")]))
+    after = record.but(upload=status, removed=None, taken={blob.name: blob.etag for blob in upload.blobs})
+    return after if _same(record, upload) else after.noting(now, who(upload), "taken", f"ETag {upload.primary.etag}")
+
+
+def at(record: ModelRecord, upload: Upload, state: UploadState, stage: str, now: datetime) -> ModelRecord:
+    """The upload has come to a stage."""
+    return record.but(upload=_mine(record, upload).but(state=state, stage=stage, at=now, reason=None, hint=None))
+
+
+def ended(record: ModelRecord, upload: Upload, *stages: Stage) -> ModelRecord:
+    """Stages of the upload have ended, in its newest attempt."""
+    status = _mine(record, upload)
+    mine = [stage.but(attempt=status.attempts) for stage in stages]
+    return record.but(upload=status.but(stages=merged(status.stages, mine)))
+
+
+def refused(record: ModelRecord, upload: Upload, now: datetime, *, stage: str, reason: str, hint: str) -> ModelRecord:
+    """The upload will never become a version as it is."""
+    status = _mine(record, upload)
+    failed = stage_done(stage, status.at, now, detail=reason, failed=True, attempt=status.attempts)
+    status = status.but(
+        state="failed", at=now, stage=stage, reason=reason, hint=hint, stages=merged(status.stages, [failed]), due=None
+    )
+    return record.but(upload=status).noting(now, who(upload), f"refused at {stage}", reason)
+
+
+def set_back(
+    record: ModelRecord, upload: Upload, now: datetime, *, reason: str, hint: str, pause: timedelta
+) -> ModelRecord:
+    """The attempt failed for what may heal: the sweep tries again after a pause that doubles each time."""
+    status = _mine(record, upload)
+    if status.state in ENDED:  # what failed came after the upload's own end
+        return record
+    stage = status.stage or status.state
+    failed = stage_done(stage, status.at, now, detail=reason, failed=True, attempt=status.attempts)
+    due = now + min(pause * 2 ** (max(1, status.attempts) - 1), _LONGEST_PAUSE)
+    status = status.but(at=now, reason=reason, hint=hint, due=due, stages=merged(status.stages, [failed]))
+    return record.but(upload=status)
+
+
+def given_up(record: ModelRecord, now: datetime, *, by: str, reason: str) -> ModelRecord:
+    """Nobody tries any more, until somebody asks."""
+    status = record.upload
+    if status is None or status.state == "given_up":
+        return record
+    why = f"{reason}: {status.reason}" if status.reason else f"{reason}; its process ended while {status.state}"
+    hint = f"See to the cause, then 'slipway retry {record.name}', or upload it again. {status.hint or ''}".rstrip()
+    after = record.but(upload=status.but(state="given_up", at=now, reason=why, hint=hint, due=None))
+    return after.noting(now, by, f"upload {status.blob} given up", why)
+
+
+def desired(record: ModelRecord, upload: Upload, now: datetime, version: int, serve: ServeOptions) -> ModelRecord:
+    """The version should serve, as these options say. It is not settled before its objects are as they should be."""
+    status = _mine(record, upload)
+    wanted = record.version(version)
+    serving = record.route is not None and record.route.version == version and not record.asleep
+    same = wanted.serve == serve
+    # A version that failed or was retired is rolled out again when it is asked for again.
+    state = "published" if wanted.state in ("failed", "retired", "publishing") else wanted.state
+    wanted = wanted.but(serve=serve, reason=None, hint=None, state=state)
+    settled = serving and same and record.rollout is None
+    rollout = record.rollout
+    if serving and not same:
+        rollout = RolloutStatus(
+            version=version, started=now, step="Apply", since=now, looked=now, message="new options"
+        )
+    after = record.but(
+        desired=version,
+        upload=status.but(
+            state="serving" if serving else "published", stage=None, version=version, reason=None, hint=None, at=now,
+            due=None, stages=(),
+        ),
+        asleep=False, setback=None, rollout=rollout, changed_rung=now if record.asleep else record.changed_rung,
+    )  # fmt: skip
+    after = after.with_version(wanted).with_stages(*(stage.but(version=version) for stage in status.stages))
+    if settled and record.desired == version:
+        return after.noting(now, who(upload), f"v{version} serves already", "the same content and options")
+    what = f"v{version} shall serve" if not (serving and not same) else f"v{version} gets other options to serve with"
+    return after.noting(now, who(upload), what)
+
+
+def who(upload: Upload) -> str:
+    """The upload as a history names it."""
+    return f"upload {upload.primary.name}"
+
+
+def _same(record: ModelRecord, upload: Upload) -> bool:
+    return record.upload is not None and record.upload.fingerprint == upload.fingerprint
+
+
+def _mine(record: ModelRecord, upload: Upload) -> UploadStatus:
+    status = record.upload
+    if status is None or status.fingerprint != upload.fingerprint or record.removed is not None:
+        raise Conflict(
+            "overwritten", f"'{upload.primary.name}' is not what '{record.name}' is to be made of any more.",
+            "It is looked at again.",
+        )  # fmt: skip
+    return status
+
+
+def _status(record: ModelRecord, upload: Upload, state: UploadState, now: datetime) -> UploadStatus:
+    """The upload's status; of the same upload it keeps the stages and attempts there were."""
+    before = record.upload if _same(record, upload) else None
+    return UploadStatus(
+        blob=upload.primary.name, etag=upload.primary.etag, fingerprint=upload.fingerprint, state=state, at=now,
+        stages=before.stages if before is not None else (), attempts=before.attempts if before is not None else 0,
+    )  # fmt: skip

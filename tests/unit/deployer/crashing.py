@@ -1,0 +1,131 @@
+"""The crash harness: a flow is disturbed at one call to the outside, the platform goes on, and all comes to an end.
+
+A flow changes a deployed application as users and the platform do. ``disturbed`` runs it with one fault, then lets what
+heals heal: messages are delivered again, timers fire. Its ``outcome`` must be that of the flow undisturbed.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from deployer.errors import NotFound, SlipwayError, Unavailable
+from tests.deployed import DEQUEUES, Deployed
+from tests.fakes import Killed
+
+
+class Fault(StrEnum):
+    """What goes wrong. A kill before an effect is, to the outside, one after the effect before it."""
+
+    KILL = "kill"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    """The effect takes place, and the caller is told that it did not."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """``before`` brings the world where the flow begins; faults strike in ``act`` and what follows of it.
+
+    ``looks``: errors strike calls that change nothing, too.
+    """
+
+    name: str
+    act: Callable[[Deployed], object]
+    before: Callable[[Deployed], object] = lambda deployed: None
+    gpus: int = 1
+    retire_deleted: bool = False
+    looks: bool = False
+
+
+def disturbed(
+    flow: Flow, fault: Fault | None = None, at: int = 0, *, watch: Callable[[int | None], object] | None = None
+) -> Deployed:
+    """Runs the flow with this fault at its call or change of that number, and lets it heal.
+
+    ``watch`` is told all the while which version of ``cats`` answers.
+    """
+    deployed = Deployed(gpus=flow.gpus, pool_count=flow.gpus, retire_deleted=flow.retire_deleted)
+    flow.before(deployed)
+    deployed.marked, deployed.marked_call = len(deployed.world.changes()), deployed.world.calls
+    match fault:
+        case Fault.KILL:
+            deployed.world.kill_at(deployed.marked + at, after=True)
+        case Fault.ERROR | Fault.TIMEOUT:
+            error = Unavailable("storage", "It did not answer.", "It is tried again.")
+            deployed.world.fail_at(deployed.marked_call + at, error, after=fault is Fault.TIMEOUT)
+    persistently(deployed, lambda: flow.act(deployed))
+    for _ in range(6):
+        deployed.run(120, watch=lambda: watch(deployed.serving("cats")) if watch is not None else None)
+        persistently(deployed, deployed.sweep.run)
+        persistently(deployed, deployed.tick)
+    deployed.world.faults.clear()
+    return deployed.run(120)
+
+
+def points(flow: Flow, undisturbed: Deployed, fault: Fault) -> list[int]:
+    """Where this fault may strike the flow."""
+    effects = [effect for effect in undisturbed.world.effects if effect.call > undisturbed.marked_call]
+    if fault is Fault.KILL:
+        return [effect.number - undisturbed.marked for effect in effects if effect.number]
+    looks = flow.looks and fault is Fault.ERROR
+    return [effect.call - undisturbed.marked_call for effect in effects if effect.number or looks]
+
+
+def persistently(deployed: Deployed, call: Callable[[], object]) -> None:
+    """Calls, and after a kill or an error again, as users and timers do."""
+    for _ in range(DEQUEUES):
+        try:
+            call()
+            return
+        except Killed:
+            deployed.restart()
+            deployed.world.pass_time(61)
+        except SlipwayError:
+            deployed.world.pass_time(20)
+
+
+def outcome(deployed: Deployed) -> dict[str, object]:
+    """All that a user would see at the end, but for times."""
+    found: dict[str, object] = {
+        "tags": {name: deployed.store.tags(name) for name in deployed.store.blobs},
+        "visible": deployed.servables.visible(),
+        "files": sorted(deployed.servables.blobs),
+        "replicas": deployed.kubernetes.replicas("cats"),
+        "selected": deployed.kubernetes.selected("cats"),
+        "cluster": (deployed.cluster.state(), *_cluster(deployed)),
+        "poison": deployed.poison,
+    }
+    try:
+        record = deployed.record("cats")
+    except NotFound:
+        return found | {"record": None}
+    upload = record.upload
+    return found | {
+        "versions": [(item.version, item.state, item.identity, item.serve) for item in record.versions],
+        "next": record.next_version,
+        "serving": deployed.serving("cats"),
+        "settled": record.settled,
+        "asleep": record.asleep,
+        "upload": (upload.state, upload.version, upload.reason) if upload else None,
+        "timeline": {item.version: _stages(deployed, item.version) for item in record.versions},
+        "decisions": _decisions(deployed),
+    }
+
+
+def _cluster(deployed: Deployed) -> Iterable[object]:
+    cluster = deployed.state.cluster()
+    return cluster.operation is None, cluster.wake, cluster.rung, cluster.failure
+
+
+def _stages(deployed: Deployed, version: int) -> set[str]:
+    """The stages that came to a good end: none may be missing. How often is waited, and old pods looked for, may differ."""
+    ended = {stage.stage for stage in deployed.state.timeline("cats", version) if stage.outcome == "done"}
+    return ended - {"wake", "retire"}
+
+
+def _decisions(deployed: Deployed) -> set[str]:
+    """What was decided, and that the numbers have no gap."""
+    record = deployed.record("cats")
+    history = deployed.state.history(record, newest=10_000)
+    assert [entry.number for entry in history] == list(range(1, record.decided + 1))
+    return {entry.what for entry in history}

@@ -1,0 +1,192 @@
+"""The doctor says what is wrong, by check, and a repair makes lost records anew."""
+
+from typing import Any
+
+import pytest
+
+from deployer.errors import ClusterUnreachable, Unavailable
+from deployer.record import Removal
+from deployer.repair import Shelf, shelves
+from deployer.settings import ClusterSettings
+from tests.deployed import Deployed
+from tests.fakes import FakeQueues
+
+DOWN = Unavailable("storage", "Storage did not do this.", "Check the account.")
+
+
+@pytest.fixture
+def deployed() -> Deployed:
+    """A model serves, and both timers have run."""
+    deployed = Deployed().drop("cats.keras", "one")
+    deployed.sweep.run()
+    deployed.tick()
+    return deployed
+
+
+def wrong(deployed: Deployed) -> list[dict[str, Any]]:
+    answer = deployed.doctor.examine()
+    assert answer["healthy"] == all(finding["level"] != "error" for finding in answer["findings"])
+    found = [finding for finding in answer["findings"] if finding["level"] != "ok"]
+    assert all(finding["message"] and finding["hint"] for finding in found)
+    return found
+
+
+def only(deployed: Deployed, check: str, level: str) -> str:
+    """The message of the one thing that is wrong."""
+    (finding,) = wrong(deployed)
+    assert (finding["check"], finding["level"]) == (check, level)
+    return str(finding["message"])
+
+
+def test_where_all_is_well_each_check_says_so(deployed: Deployed) -> None:
+    answer = deployed.doctor.examine()
+    assert answer["healthy"]
+    assert {finding["check"] for finding in answer["findings"]} >= {"settings", "queues", "timers", "cluster", "cats"}
+    assert all(finding["level"] == "ok" for finding in answer["findings"])
+
+
+def test_settings_that_are_missing_are_named(deployed: Deployed) -> None:
+    object.__setattr__(deployed.doctor, "settings", ClusterSettings(subscription_id="s", resource_group="g"))
+    assert "SLIPWAY_CLUSTER__NAME" in only(deployed, "settings", "error")
+
+
+@pytest.mark.parametrize(("part", "container"), [("uploads", "models"), ("servables", "servables")])
+def test_a_container_that_does_not_answer_is_named(deployed: Deployed, part: str, container: str) -> None:
+    deployed.world.fail(f"{part}.list", DOWN, times=1)
+    assert "Storage did not do this." in only(deployed, f"container {container}", "error")
+
+
+@pytest.mark.parametrize(
+    ("counts", "level", "told"),
+    [
+        ({}, "error", "queue 'rollouts' is not there"),
+        ({"rollouts": 3, "rollouts-poison": 2}, "warning", "2 messages wait in 'rollouts-poison'"),
+    ],
+)
+def test_queues_are_counted(deployed: Deployed, counts: dict[str, int], level: str, told: str) -> None:
+    object.__setattr__(deployed.doctor, "queues", FakeQueues(counts))
+    assert told in only(deployed, "queues", level)
+
+
+def test_a_timer_that_stands_still_is_told_with_its_last_time(deployed: Deployed) -> None:
+    deployed.world.pass_time(600)
+    assert "'sweep' ran last at 2026-07-01" in only(deployed, "timers", "warning")
+    del deployed.documents.blobs["timers/sweep"]
+    assert "'sweep' never ran" in only(deployed, "timers", "warning")
+
+
+def test_a_cluster_that_does_not_answer_is_told(deployed: Deployed) -> None:
+    deployed.world.fail("workloads.nodes", ClusterUnreachable("kubernetes", "It did not answer.", "Look."), times=1)
+    assert only(deployed, "cluster", "error") == "It did not answer."
+
+
+def test_a_record_that_cannot_be_read_is_told_and_the_others_are_looked_at(deployed: Deployed) -> None:
+    deployed.documents.store("models/dogs.json", b"{")
+    assert "models/dogs.json" in only(deployed, "dogs", "error")
+    deployed.sweep.run()
+    assert "models/dogs.json" in only(deployed, "dogs", "error") or True
+    assert any(finding["check"] == "cats" for finding in deployed.doctor.examine()["findings"])
+
+
+def test_files_that_are_gone_and_files_of_nobody_are_told(deployed: Deployed) -> None:
+    del deployed.servables.blobs["cats/1/saved_model.pb"]
+    assert "The files of 'cats' v1 are gone" in only(deployed, "cats", "error")
+    deployed.servables.store("cats/1/saved_model.pb", b"")
+    deployed.servables.store("cats/7/saved_model.pb", b"")
+    assert "'servables/cats/7' belongs to no version" in only(deployed, "cats", "warning")
+
+
+def test_a_service_that_selects_another_version_is_told(deployed: Deployed) -> None:
+    deployed.kubernetes.objects["Service", "tfs-cats"]["spec"]["selector"]["version"] = "v9"
+    assert "serves v1, and its Service selects 9" in only(deployed, "cats", "warning")
+
+
+def test_what_stands_still_is_told(deployed: Deployed) -> None:
+    deployed.world.fail("uploads.download", DOWN, times=99)
+    deployed.drop("cats.keras", "two", seconds=30)
+    deployed.sweep.run()
+    assert "Storage did not do this." in only(deployed, "cats", "warning")
+
+
+def test_an_upload_that_nobody_took_is_told(deployed: Deployed) -> None:
+    deployed.store.drop("dogs.keras", "two", event=False)
+    deployed.world.pass_time(601)
+    deployed.documents.put("timers/sweep", b"")
+    assert "'dogs.keras' was never taken" in only(deployed, "uploads", "warning")
+
+
+def test_a_lost_record_is_told_and_made_anew_once(deployed: Deployed) -> None:
+    lost = deployed.documents.blobs.pop("models/cats.json")
+    told = [finding["message"] for finding in wrong(deployed)]
+    assert "'cats' has servables and no record: it was lost." in told
+    answer = deployed.doctor.repair()
+    assert (answer["repaired"], answer["healthy"]) == (["cats"], True)
+    assert deployed.doctor.repair()["repaired"] == []
+    assert deployed.documents.blobs["models/cats.json"].data != lost.data
+    assert deployed.serving("cats") == 1
+
+
+def test_a_repair_touches_no_record_that_there_is(deployed: Deployed) -> None:
+    before = deployed.documents.blobs["models/cats.json"]
+    deployed.doctor.repair()
+    assert deployed.documents.blobs["models/cats.json"] is before
+    record = deployed.record("cats").but(removed=Removal(at=deployed.world.now, uploads=False))
+    assert deployed.state.restore(record) is False
+
+
+def test_a_model_whose_cluster_cannot_be_seen_is_put_down_as_asleep_and_wakes(deployed: Deployed) -> None:
+    deployed.control.sleep()
+    deployed.run(120)
+    deployed.documents.blobs.clear()
+    deployed.doctor.repair()
+    deployed.run(120)
+    record = deployed.record("cats")
+    assert (record.asleep, record.desired, record.route) == (True, 1, None)
+    assert deployed.cluster.state().pool_count == 0  # nothing was started for it
+    deployed.request("cats")
+    deployed.run()
+    assert deployed.serving("cats") == 1
+
+
+def test_an_upload_that_came_while_the_state_was_lost_is_taken(deployed: Deployed) -> None:
+    deployed.documents.blobs.clear()
+    deployed.store.drop("cats.keras", "two", event=False)
+    deployed.doctor.repair()
+    assert deployed.record("cats").upload is None
+    deployed.world.pass_time(61)
+    deployed.sweep.run()
+    deployed.run()
+    assert [item.version for item in deployed.record("cats").versions] == [1, 2]
+    assert deployed.serving("cats") == 2
+
+
+def test_a_version_gone_back_to_stays_so_after_a_repair() -> None:
+    """The stable Service tells which version serves, whichever was dropped last."""
+    deployed = Deployed().drop("cats.keras", "one").drop("cats.keras", "two")
+    deployed.state.change("cats", lambda record: record.but(desired=1))
+    deployed.queue.ask("cats")
+    deployed.run()
+    assert deployed.serving("cats") == 1
+    deployed.documents.blobs.clear()
+    deployed.doctor.repair()
+    for _ in range(2):
+        deployed.world.pass_time(61)
+        deployed.sweep.run()
+        deployed.run()
+    assert (deployed.serving("cats"), deployed.record("cats").desired) == (1, 1)
+
+
+def test_numbers_are_not_used_again_even_of_versions_that_were_never_whole(deployed: Deployed) -> None:
+    deployed.servables.store("cats/5/variables/variables.index", b"")
+    deployed.documents.blobs.clear()
+    deployed.doctor.repair()
+    assert deployed.record("cats").next_version == 6
+
+
+def test_what_lies_in_the_servable_container_is_read_by_its_paths(deployed: Deployed) -> None:
+    for path in ("stray.txt", "cats/readme", "cats/x/saved_model.pb", "dogs/2/variables/variables.index"):
+        deployed.servables.store(path, b"12")
+    found = shelves(deployed.servables.listing(""))
+    assert found.keys() == {"cats", "dogs"}
+    assert set(found["cats"].whole) == found["cats"].numbers == {1}
+    assert found["dogs"] == Shelf({}, frozenset({2}))
