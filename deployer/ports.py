@@ -5,7 +5,7 @@ Adapters raise the errors of ``deployer.errors``; an SDK's exception never passe
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -105,12 +105,23 @@ Power = Literal["Running", "Stopped"]
 
 @dataclass(frozen=True)
 class ClusterState:
-    """What Azure says of the cluster and its GPU pool; ``busy`` while an operation runs on either."""
+    """What Azure says of the cluster and its GPU pool; ``busy`` while an operation runs on either.
+
+    ``pool_size``: the VM size of the pool's nodes. ``others``: nodes of all other pools, by VM size. ``owned``,
+    ``pool_owned``: whether the cluster and the pool carry our tag. ``may_delete``: whether the cluster's confirmation tag is
+    there.
+    """
 
     power: Power
     busy: bool
     pool_count: int
     provisioning: str
+    pool_size: str = ""
+    pool_mode: str = "User"
+    pool_owned: bool = False
+    owned: bool = False
+    may_delete: bool = False
+    others: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

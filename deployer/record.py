@@ -182,6 +182,15 @@ class WakeTime(_Document):
     seconds: float
 
 
+class Order(_Document):
+    """What somebody commanded by hand; it outranks the policy until it expires."""
+
+    kind: Literal["sleep", "wake", "hold"]
+    until: datetime
+    by: str
+    at: datetime
+
+
 class ClusterRecord(_Document):
     """What is remembered of the cluster between invocations."""
 
@@ -191,7 +200,9 @@ class ClusterRecord(_Document):
     wake_times: tuple[WakeTime, ...] = ()
     rung: Literal["pool", "stopped"] | None = None  # how far down the ladder the cluster is; None: its GPU pool is up
     slept: datetime | None = None  # when it went there
-    held_until: datetime | None = None  # nothing is taken down before
+    woke: datetime | None = None  # when a wake of it was last begun
+    looked: datetime | None = None  # when the ladder was last looked at
+    order: Order | None = None
     failure: str | None = None  # of the last operation
     failed: datetime | None = None  # when that was seen
 
