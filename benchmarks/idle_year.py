@@ -106,6 +106,7 @@ def slipway(traffic: Traffic) -> Year:
     )  # fmt: skip
     paid, delayed, now, on_since = 0.0, 0, 0, 0
     while now < YEAR:
+        situation = situation.noted(_at(now))
         decision = situation.plan(POLICY, figures, _at(now))
         seen = int(np.searchsorted(asked, now, side="right"))  # requests up to now
         coming = int(asked[seen]) if seen < len(asked) else YEAR

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from deployer.ports import ClusterState
+from deployer.prices import Prices
 from deployer.record import WakeTime
 
 _ENOUGH = 3  # wakes seen before their ninth decile is believed
@@ -42,6 +44,33 @@ class Economy:
         problem's bound), whatever the requests do.
         """
         return min(max(self.figures(rung).wake_p50, _LEAST), _MOST)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What is known beforehand: prices, nodes of the GPU pool when awake, and first guesses at wakes, in seconds."""
+
+    prices: Prices
+    gpu_nodes: int
+    guesses: Mapping[str, float]
+
+    def economy(self, cluster: ClusterState, wake_times: Sequence[WakeTime]) -> Economy:
+        """The figures of all rungs for this cluster."""
+        pool = self.gpus_per_hour(cluster.pool_size, self.gpu_nodes)
+        others = self.nodes_per_hour(cluster.others)
+        whole = None if pool is None or others is None else pool + others
+        saves = {"pods": 0.0, "pool": pool, "stopped": whole, "deleted": whole}
+        return economy(wake_times, self.guesses, saves, self.prices.currency)
+
+    def gpus_per_hour(self, size: str, nodes: int) -> float | None:
+        """The price of so many nodes of this size for an hour, if known."""
+        price = self.prices.of(size)
+        return None if price is None else price * nodes
+
+    def nodes_per_hour(self, nodes: Mapping[str, int]) -> float | None:
+        """The price of these nodes (VM size → count) for an hour, if all are known."""
+        each = [self.gpus_per_hour(size, count) for size, count in nodes.items()]
+        return None if None in each else sum(price for price in each if price is not None)
 
 
 def economy(

@@ -64,7 +64,9 @@ class Executor:
         )
         wake = Wake(started=now, rung="stopped" if start else "pool", by=record.name)
         self.state.change_cluster(
-            lambda before: before.but(operation=operation, rung=None, slept=None, wake=_whole(before.wake, wake))
+            lambda before: before.but(
+                operation=operation, rung=None, slept=None, woke=now, wake=_whole(before.wake, wake)
+            )
         )
 
     def _apply(self, record: ModelRecord, version: int, replicas: int) -> None:

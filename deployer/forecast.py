@@ -33,6 +33,18 @@ class Situation:
     cluster: ClusterState
     record: ClusterRecord
 
+    def noted(self, now: datetime) -> "Situation":
+        """With what a look at it says of its record: the rung it is on, and since when the pool has been up for nobody."""
+        record, cluster = self.record, self.cluster
+        if record.operation is not None or cluster.busy or cluster.power != "Running":
+            return self
+        empty = cluster.pool_count == 0
+        if empty == (record.rung is None):  # its change was killed before it was noted, or somebody else made it
+            record = record.but(rung="pool" if empty else None, slept=now if empty else None)
+        needed = empty or any(use.needs_gpu and not use.asleep for use in self.uses)
+        unneeded = None if needed else record.unneeded or now
+        return replace(self, record=record if unneeded == record.unneeded else record.but(unneeded=unneeded))
+
     def plan(self, policy: IdlePolicy, economy: Economy, now: datetime) -> Decision:
         """The decision at a look that is not late."""
         return plan_idle(self.uses, self.cluster, self.record.but(looked=now), policy, economy, now)
@@ -86,6 +98,7 @@ def forecast(
     coming: list[Coming] = []
     at = now
     for _ in range(_STEPS):
+        situation = situation.noted(at)
         decision = situation.plan(policy, economy, at)
         match decision:
             case Stay(_, due) if due is not None and due <= until:

@@ -231,7 +231,7 @@ def _pool(
         return Stay(f"the GPU pool is a {cluster.pool_mode} pool, and AKS lets only User pools go to 0")
     if (why := _too_slow("pool", policy, economy)) is not None:
         return Stay(why)
-    due = _pool_due(uses, record, policy, economy)
+    due = _pool_due(uses, record, policy, economy, now)
     if (back := _soon_back(uses, max(due, now), "pool", economy, now)) is not None and now >= due:
         return Stay(f"hours of use begin at {back:%H:%M} UTC, too soon for this to save anything", back)
     if now < due:
@@ -240,11 +240,13 @@ def _pool(
     return decision if cluster.pool_owned else Withheld(decision, _untagged("GPU pool"))
 
 
-def _pool_due(uses: Sequence[ModelUse], record: ClusterRecord, policy: IdlePolicy, economy: Economy) -> datetime:
+def _pool_due(
+    uses: Sequence[ModelUse], record: ClusterRecord, policy: IdlePolicy, economy: Economy, now: datetime
+) -> datetime:
     """When the GPU pool may go to 0, once no model that takes a GPU is awake."""
-    fell = max((use.changed or use.used for use in uses if use.asleep), default=record.updated)
+    since = max((use.changed or use.used for use in uses if use.asleep), default=record.unneeded or now)
     wait = policy.pool_after if policy.pool_after is not None else economy.break_even("pool")
-    due = fell + wait
+    due = since + wait
     return max(due, record.woke + policy.min_awake) if record.woke is not None else due
 
 

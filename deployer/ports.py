@@ -147,7 +147,10 @@ class Cluster(Protocol):
     def begin_pool(self, count: int) -> str:
         """Sets the GPU pool's node count."""
 
-    def operation(self, kind: Literal["start", "stop", "pool"], token: str) -> OperationState:
+    def begin_delete(self) -> str:
+        """Deletes the stopped cluster; storage, and with it models and servables, is not touched."""
+
+    def operation(self, kind: Literal["start", "stop", "pool", "delete"], token: str) -> OperationState:
         """Where the operation stands. Never waits for it."""
 
 

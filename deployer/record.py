@@ -15,6 +15,8 @@ from deployer.options import ServeOptions
 UploadState = Literal[
     "receiving", "scanning", "converting", "publishing", "published", "serving", "failed", "superseded"
 ]
+OperationKind = Literal["start", "stop", "pool", "delete"]
+OrderKind = Literal["sleep", "wake", "hold"]
 VersionState = Literal["publishing", "published", "serving", "retired", "failed"]
 
 
@@ -160,7 +162,7 @@ class ModelRecord(_Document):
 class Operation(_Document):
     """A long Azure operation under way; ``token`` resumes it in any process."""
 
-    kind: Literal["start", "stop", "pool"]
+    kind: OperationKind
     started: datetime
     token: str
     target: int | None = None
@@ -185,9 +187,17 @@ class WakeTime(_Document):
 class Order(_Document):
     """What somebody commanded by hand; it outranks the policy until it expires."""
 
-    kind: Literal["sleep", "wake", "hold"]
+    kind: OrderKind
     until: datetime
     by: str
+    at: datetime
+
+
+class Cause(_Document):
+    """Who changed last what runs, and why."""
+
+    by: str
+    why: str
     at: datetime
 
 
@@ -198,11 +208,15 @@ class ClusterRecord(_Document):
     operation: Operation | None = None
     wake: Wake | None = None
     wake_times: tuple[WakeTime, ...] = ()
-    rung: Literal["pool", "stopped"] | None = None  # how far down the ladder the cluster is; None: its GPU pool is up
+    rung: Literal["pool", "stopped", "deleted"] | None = (
+        None  # how far down the ladder the cluster is; None: its GPU pool is up
+    )
     slept: datetime | None = None  # when it went there
     woke: datetime | None = None  # when a wake of it was last begun
+    unneeded: datetime | None = None  # since when the GPU pool has been seen up without a model awake that takes a GPU
     looked: datetime | None = None  # when the ladder was last looked at
     order: Order | None = None
+    cause: Cause | None = None
     failure: str | None = None  # of the last operation
     failed: datetime | None = None  # when that was seen
 

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import cast
 
 from deployer.control import Control
+from deployer.economy import Costs
 from deployer.errors import SlipwayError
 from deployer.execute import Executor
 from deployer.idle import Decision, IdlePolicy
+from deployer.ledger import Ledger
 from deployer.plan import RolloutPolicy
+from deployer.prices import Prices
 from deployer.record import ModelRecord
 from deployer.rollout import Rollouts
 from deployer.settings import IdleSettings, ServingSettings
 from deployer.state import State
 from deployer.sweep import Sweep
-from deployer.teardown import Teardown
+from deployer.teardown import IdleDefaults, Teardown
 from deployer.templates import Templates
 from deployer.uploads import Uploads
 from deployer.waking import Waker
@@ -154,6 +157,7 @@ class Deployed:
         self.steps: list[str] = []
         self.poison: list[str] = []
         self.gpus = gpus
+        self.defaults = IdleDefaults(timedelta(minutes=30))
         self.marked = 0  # changes before what a test is about
         self.restart()
 
@@ -179,10 +183,21 @@ class Deployed:
         policy = RolloutPolicy(self.gpus, POLICY.cluster_limit, POLICY.pods_limit, POLICY.prove_limit, POLICY.drain)
         self.rollouts = Rollouts(self.state, self.cluster, self.kubernetes, self.queue, executor, policy, 2, clock)
         self.sweep = Sweep(self.state, self.store, self.uploads, self.queue, timedelta(seconds=60), clock)
+        costs = Costs(Prices({}), self.gpus, IdleSettings().wake_seconds)
+        ledger = Ledger(self.documents, costs, clock)
         self.teardown = Teardown(
-            self.state, self.documents, self.cluster, self.kubernetes, IDLE, timedelta(minutes=30), clock
+            self.state,
+            self.documents,
+            self.cluster,
+            self.kubernetes,
+            self.waker,
+            ledger,
+            IDLE,
+            self.defaults,
+            costs,
+            clock,
         )
-        self.control = Control(self.state, self.cluster, self.waker, self.teardown, "gpu", clock)
+        self.control = Control(self.state, self.cluster, self.teardown, ledger, "gpu", timedelta(minutes=60), clock)
 
     def record(self, model: str) -> ModelRecord:
         """The model's record."""
@@ -213,7 +228,10 @@ class Deployed:
         return self.run(seconds)
 
     def tick(self) -> Decision | None:
-        """The teardown timer fires."""
+        """The teardown timer fires; after a pause twice, as the first look after one decides nothing."""
+        looked = self.state.cluster().looked
+        if looked is None or self.world.now - looked > 3 * IDLE.period:
+            self.teardown.run()
         return self.teardown.run()
 
     def request(self, model: str) -> None:

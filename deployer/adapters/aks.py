@@ -6,7 +6,7 @@ process, looks at them again. Nothing here waits for one.
 
 import base64
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 from azure.core.polling import LROPoller
 from azure.mgmt.containerservice import ContainerServiceClient
-from azure.mgmt.containerservice.models import AgentPool
+from azure.mgmt.containerservice.models import AgentPool, ManagedCluster
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
 from deployer.errors import CloudRefused, SlipwayError
@@ -27,6 +27,8 @@ from deployer.settings import ClusterSettings
 
 # The Entra application of every AKS cluster's API server.
 _AKS_SERVER = "6dae42f8-4368-4678-94ff-3960e28e3630"
+_OWNED = "slipway"  # tag of pools and clusters that the idle ladder may take down: "owned"
+_MAY_DELETE = "slipway-may-delete"  # tag of a cluster that it may delete: the cluster's own name
 _TIMEOUTS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60, "retry_total": 3}
 
 
@@ -92,7 +94,11 @@ class AksCluster:
         power: Power = "Stopped" if cluster.power_state and cluster.power_state.code == "Stopped" else "Running"
         states = (cluster.provisioning_state or "Succeeded", pool.provisioning_state or "Succeeded")
         under_way = next((state for state in states if state not in ("Succeeded", "Failed", "Canceled")), None)
-        return ClusterState(power, under_way is not None, pool.count or 0, under_way or states[0])
+        return ClusterState(
+            power, under_way is not None, pool.count or 0, under_way or states[0], pool_size=pool.vm_size or "",
+            pool_mode=str(pool.mode or ""), pool_owned=_owned(pool.tags), owned=_owned(cluster.tags),
+            may_delete=(cluster.tags or {}).get(_MAY_DELETE) == self._name, others=_others(cluster, self._pool),
+        )  # fmt: skip
 
     def begin_start(self) -> str:
         """Starts the stopped cluster."""
@@ -117,7 +123,12 @@ class AksCluster:
                 )
             )
 
-    def operation(self, kind: Literal["start", "stop", "pool"], token: str) -> OperationState:
+    def begin_delete(self) -> str:
+        """Deletes the cluster."""
+        with _named(f"delete cluster '{self._name}'"):
+            return _token(self._client.managed_clusters.begin_delete(self._group, self._name, polling=_Unattended()))
+
+    def operation(self, kind: Literal["start", "stop", "pool", "delete"], token: str) -> OperationState:
         """Looks once at the operation that the token resumes."""
         method: ARMPolling = _Unattended()
         with _named(f"look at the operation '{kind}'"):
@@ -128,6 +139,8 @@ class AksCluster:
                     clusters.begin_start(self._group, self._name, **resume)
                 case "stop":
                     clusters.begin_stop(self._group, self._name, **resume)
+                case "delete":
+                    clusters.begin_delete(self._group, self._name, **resume)
                 case "pool":
                     pools.begin_create_or_update(self._group, self._name, self._pool, AgentPool(), **resume)
             if not method.finished():
@@ -150,6 +163,19 @@ class AksCluster:
 
     def _entra_token(self) -> str:
         return self._credential.get_token(f"{_AKS_SERVER}/.default").token
+
+
+def _owned(tags: Mapping[str, str] | None) -> bool:
+    return (tags or {}).get(_OWNED) == "owned"
+
+
+def _others(cluster: ManagedCluster, pool: str) -> dict[str, int]:
+    """Nodes of the cluster's other pools, by VM size."""
+    nodes: dict[str, int] = {}
+    for profile in cluster.agent_pool_profiles or []:
+        if profile.name != pool and profile.vm_size:
+            nodes[profile.vm_size] = nodes.get(profile.vm_size, 0) + (profile.count or 0)
+    return nodes
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 
 from deployer.errors import CloudRefused
 from deployer.idle import EmptyPool, SleepModels, Stay
-from tests.deployed import IDLE, Deployed
+from tests.deployed import Deployed
 
 HOUR = 3600.0
 
@@ -122,15 +122,15 @@ def test_nothing_goes_during_a_rollout_however_long_it_takes(deployed: Deployed)
 def test_sleep_by_command_is_at_once_and_spares_a_model_in_a_rollout(deployed: Deployed) -> None:
     deployed.store.drop("dogs.keras", "one")
     deployed.run(2)
-    deployed.control.sleep()
+    deployed.control.order("sleep", None)
     assert deployed.record("cats").asleep
     assert not deployed.record("dogs").asleep
 
 
 def test_wake_by_command_wakes_all_models(deployed: Deployed) -> None:
-    deployed.control.sleep()
+    deployed.control.order("sleep", None)
     deployed.run(60)
-    assert deployed.control.wake()["state"] == "waking"
+    assert deployed.control.order("wake", None)["state"] == "waking"
     deployed.run()
     assert deployed.serving("cats") == 1
 
@@ -147,7 +147,8 @@ def test_a_model_on_cpu_does_not_keep_the_gpu_pool_up() -> None:
     deployed.store.drop("cats.yaml", "gpus: 0", event=False)
     deployed.drop("cats.keras", "one")
     assert deployed.serving("cats") == 1
-    deployed.run(IDLE.pool_after.total_seconds())
+    assert isinstance(deployed.tick(), Stay)
+    deployed.run(600)
     assert isinstance(deployed.tick(), EmptyPool)
     deployed.run(60)
     assert deployed.serving("cats") == 1

@@ -36,7 +36,9 @@ ECONOMY = economy([], {"pods": 60, "pool": 480, "stopped": 600, "deleted": 1800}
 UP = ClusterState("Running", busy=False, pool_count=1, provisioning="Succeeded", pool_owned=True, owned=True)
 EMPTY = replace(UP, pool_count=0)
 STOPPED = replace(EMPTY, power="Stopped")
-RECORD = ClusterRecord(updated=NOON - 600 * MINUTE, looked=NOON - 5 * MINUTE)
+RECORD = ClusterRecord(
+    updated=NOON, looked=NOON - 5 * MINUTE, unneeded=NOON - 5 * MINUTE, woke=NOON - 600 * MINUTE
+)  # fmt: skip
 OFFICE = Hours((Window(cron="0 9 * * mon-fri", hours=9),))
 
 
@@ -253,7 +255,7 @@ orders = st.none() | st.builds(
 )
 records = st.builds(
     ClusterRecord, updated=moments, operation=st.none() | st.just(OPERATION), order=orders, slept=st.none() | moments,
-    woke=st.none() | moments, looked=st.none() | st.just(NOON - 5 * MINUTE) | moments,
+    woke=st.none() | moments, unneeded=st.none() | moments, looked=st.none() | st.just(NOON - 5 * MINUTE) | moments,
     rung=st.sampled_from([None, "pool", "stopped"]),
     wake=st.none() | moments.map(lambda moment: Wake(started=moment, rung="pool", by="request")),
 )  # fmt: skip
@@ -329,6 +331,7 @@ def test_left_alone_everything_is_down_in_the_end(
     rungs: list[str] = []
     for _ in range(400):
         now += 5 * MINUTE
+        situation = situation.noted(now)
         decision = situation.plan(policy, ECONOMY, now)
         if not isinstance(decision, Stay):
             rungs.append(type(decision).__name__)
@@ -350,6 +353,7 @@ def test_the_pool_never_goes_within_the_minimum_after_it_came(gaps: list[int], p
                 situation = situation.after(WakeModels(("a",), "a request"), now, gpu_nodes=1)
                 woke = now
             situation = replace(situation, uses=(replace(situation.uses[0], used=now),))
+        situation = situation.noted(now)
         decision = situation.plan(policy, ECONOMY, now)
         if isinstance(decision, EmptyPool):
             assert now - woke >= policy.min_awake

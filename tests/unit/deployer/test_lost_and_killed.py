@@ -65,7 +65,7 @@ def woken(deployed: Deployed) -> None:
 
 def slept(deployed: Deployed) -> None:
     """All goes to sleep by command."""
-    deployed.control.sleep()
+    deployed.control.order("sleep", None)
 
 
 BEFORE: dict[Flow, list[Flow]] = {first_version: [], woken: [slept]}
