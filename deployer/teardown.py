@@ -111,7 +111,7 @@ class Teardown:
             case "wake":
                 for record in self._records():
                     if record.asleep:
-                        self.waker.wake(record.name, by=by)
+                        self.waker.wake(record.name, by=by, why="a command")
             case "hold":
                 pass
         self.look()
@@ -152,9 +152,8 @@ class Teardown:
             case SleepModels(models, reason):
                 self._sleep(models, by="timer", why=reason, recheck=True)
             case WakeModels(models, reason):
-                self._caused("timer", reason)
                 for model in models:
-                    self.waker.wake(model, by=f"timer: {reason}")
+                    self.waker.wake(model, by="timer", why=reason)
             case EmptyPool(reason):
                 self._finish_sleep()
                 self._empty_pool(by="timer", why=reason)

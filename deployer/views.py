@@ -71,6 +71,7 @@ def cluster_view(
         "provisioning": state.provisioning,
         "pool": {"name": pool, "count": state.pool_count, "wanted": wanted},
         "idle": _idle(decision, now),
+        "order": _order(record, now),
         "failure": record.failure,
         "updated": record.updated.isoformat(),
     }
@@ -107,10 +108,9 @@ def _idle(decision: Decision, now: datetime) -> dict[str, Any]:
 
 def plan_view(situation: Situation, coming: Sequence[Coming], economy: Economy, now: datetime) -> dict[str, Any]:
     """What the idle ladder would do, when and why; and each rung's money and delay."""
-    order = situation.record.order
     return {
         "now": now.isoformat(),
-        "order": None if order is None or order.until <= now else order.model_dump(mode="json"),
+        "order": _order(situation.record, now),
         "steps": [{"at": item.at.isoformat(), **_step(item.decision)} for item in coming],
         "rungs": [
             {
@@ -121,6 +121,11 @@ def plan_view(situation: Situation, coming: Sequence[Coming], economy: Economy, 
             for figures in map(economy.figures, RUNGS)
         ],
     }  # fmt: skip
+
+
+def _order(record: ClusterRecord, now: datetime) -> dict[str, Any] | None:
+    order = record.order
+    return None if order is None or order.until <= now else order.model_dump(mode="json")
 
 
 def _step(decision: Decision) -> dict[str, Any]:
