@@ -18,6 +18,7 @@ from deployer.images import images_in
 
 log = logging.getLogger(__name__)
 
+_YEAR_OF_MINUTES = 525_600
 _COUNT = re.compile(r"[1-9][0-9]{0,8}")
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d+)")
 
@@ -77,18 +78,20 @@ def models(control: Control, method: str, path: str, params: Mapping[str, str]) 
     )  # fmt: skip
 
 
-def cluster(control: Control, method: str, path: str) -> Reply:
-    """``GET /api/cluster``, ``POST /api/cluster/wake`` and ``POST /api/cluster/sleep``."""
+def cluster(control: Control, method: str, path: str, params: Mapping[str, str]) -> Reply:
+    """``GET /api/cluster``, ``GET /api/cluster/plan``; ``POST /api/cluster/wake``, ``sleep``, ``hold`` and ``release``."""
     match method, path.strip("/"):
         case "GET", "":
             return reply(control.cluster())
-        case "POST", "wake":
-            return reply(control.wake(), HTTPStatus.ACCEPTED)
-        case "POST", "sleep":
-            return reply(control.sleep(), HTTPStatus.ACCEPTED)
+        case "GET", "plan":
+            return reply(control.plan())
+        case "POST", ("wake" | "sleep" | "hold") as kind:
+            return reply(control.order(kind, _minutes(params)), HTTPStatus.ACCEPTED)
+        case "POST", "release":
+            return reply(control.release(), HTTPStatus.ACCEPTED)
     raise NotFound(
         "unknown_path", f"{method} /api/cluster/{path} is nothing that can be asked.",
-        "GET /api/cluster, POST /api/cluster/wake and POST /api/cluster/sleep can.",
+        "GET /api/cluster and /api/cluster/plan, POST /api/cluster/wake, sleep, hold and release can.",
     )  # fmt: skip
 
 
@@ -103,6 +106,22 @@ def doctor(doctor: Doctor, method: str, path: str) -> Reply:
         "unknown_path", f"{method} /api/doctor/{path} is nothing that can be asked.",
         "GET /api/doctor and POST /api/doctor/repair can.",
     )  # fmt: skip
+
+
+def ledger(control: Control, params: Mapping[str, str]) -> Reply:
+    """``GET /api/ledger?month=YYYY-MM``."""
+    return reply(control.sums(params.get("month")))
+
+
+def _minutes(params: Mapping[str, str]) -> float | None:
+    given = params.get("minutes")
+    if given is None:
+        return None
+    if not _COUNT.fullmatch(given) or int(given) > _YEAR_OF_MINUTES:
+        raise BadRequest(
+            "bad_parameter", f"minutes={given[:20]} is no number of minutes.", "Use ?minutes=90, for example."
+        )
+    return float(given)
 
 
 def reply(body: Mapping[str, Any], status: int = HTTPStatus.OK) -> Reply:

@@ -142,6 +142,7 @@ class Queues(Protocol):
 
 
 Power = Literal["Running", "Stopped"]
+OperationKind = Literal["start", "stop", "pool", "delete"]
 
 
 @dataclass(frozen=True)
@@ -149,12 +150,21 @@ class ClusterState:
     """What Azure says of the cluster and its GPU pool; ``busy`` while an operation runs on either.
 
     ``pool_count`` is None where there is no pool of ours to scale: the cluster is somebody else's, only its pods are ours.
+    ``pool_size``: the VM size of the pool's nodes. ``others``: nodes of all other pools, by VM size. ``owned``,
+    ``pool_owned``: whether the cluster and the pool carry our tag. ``may_delete``: whether the cluster's confirmation tag is
+    there.
     """
 
     power: Power
     busy: bool
     pool_count: int | None
     provisioning: str
+    pool_size: str = ""
+    pool_mode: str = "User"
+    pool_owned: bool = False
+    owned: bool = False
+    may_delete: bool = False
+    others: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -180,7 +190,10 @@ class Cluster(Protocol):
     def begin_pool(self, count: int) -> str:
         """Sets the GPU pool's node count."""
 
-    def operation(self, kind: Literal["start", "stop", "pool"], token: str) -> OperationState:
+    def begin_delete(self) -> str:
+        """Deletes the stopped cluster; storage, and with it models and servables, is not touched."""
+
+    def operation(self, kind: OperationKind, token: str) -> OperationState:
         """Where the operation stands. Never waits for it."""
 
 

@@ -5,11 +5,13 @@
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from deployer.windows import Window
 
 
 class _Group(BaseModel):
@@ -123,7 +125,9 @@ class IdleSettings(_Group):
 
     enabled: bool = Field(True, description="false: nothing is ever taken down")
     after_minutes: float = Field(30, gt=0, description="without a request, a model's pods go after this many minutes")
-    pool_after_minutes: float = Field(5, ge=0, description="the GPU pool goes this long after the last pods")
+    pool_after_minutes: float | None = Field(
+        5, ge=0, description="the GPU pool goes this long after the last pods; null: as soon as that pays"
+    )
     stop_after_minutes: float | None = Field(
         None, gt=0, description="the cluster stops this long after the pool; never by default"
     )
@@ -134,6 +138,24 @@ class IdleSettings(_Group):
         420, gt=0, description="first guess at a wake from a GPU pool at 0: 5 to 11 min on AKS"
     )
     wake_stopped_seconds: float = Field(600, gt=0, description="first guess at a wake of a stopped cluster")
+    wake_deleted_seconds: float = Field(1800, gt=0, description="what making a deleted cluster anew takes, roughly")
+    min_awake_minutes: float = Field(10, ge=0, description="what was woken stays awake for at least this long")
+    max_wake_seconds: float | None = Field(
+        None, gt=0, description="a rung is not gone to if nine wakes of ten from it take longer"
+    )
+    wake_test_days: float | None = Field(
+        None, gt=0, description="after so long asleep a model is woken to see that it can be; never by default"
+    )
+    delete_after_days: float | None = Field(
+        None, gt=0, description="a stopped cluster with the tag slipway-may-delete=NAME is deleted; never by default"
+    )
+    restart_gap_minutes: float = Field(20, ge=0, description="between a cluster's stop and start; AKS wants 15 to 30")
+    keep_awake: tuple[Window, ...] = Field(
+        (),
+        description='JSON list of hours of use, as `[{"cron": "0 8 * * mon-fri", "hours": 10, "zone": "Europe/Berlin"}]`',
+    )
+    days_off: tuple[date, ...] = Field((), description='JSON list of days without hours of use, as `["2026-12-25"]`')
+    order_minutes: float = Field(60, gt=0, description="how long a sleep, wake or hold by hand outranks all this")
     activity_seconds: float = Field(
         30, gt=0, description="a request is noted in storage at most once per this time and instance"
     )
@@ -146,7 +168,21 @@ class IdleSettings(_Group):
     @property
     def wake_seconds(self) -> dict[str, float]:
         """The first guesses by rung."""
-        return {"pods": self.wake_pods_seconds, "pool": self.wake_pool_seconds, "stopped": self.wake_stopped_seconds}
+        return {
+            "pods": self.wake_pods_seconds,
+            "pool": self.wake_pool_seconds,
+            "stopped": self.wake_stopped_seconds,
+            "deleted": self.wake_deleted_seconds,
+        }
+
+
+class PriceSettings(_Group):
+    """What nodes cost, for the ledger and the choice of rungs."""
+
+    currency: str = Field("USD", description="of all prices; those built in are in US dollars")
+    per_hour: dict[str, float] = Field(
+        {}, description='JSON of VM sizes and prices, as `{"Standard_NC4as_T4_v3": 0.526}`; before those built in'
+    )
 
 
 class ProxySettings(_Group):
@@ -184,6 +220,7 @@ class Settings(BaseSettings):
     uploads: UploadSettings = UploadSettings()
     rollout: RolloutSettings = RolloutSettings()
     idle: IdleSettings = IdleSettings()
+    prices: PriceSettings = PriceSettings()
     proxy: ProxySettings = ProxySettings()
     schedule: ScheduleSettings = ScheduleSettings()
 

@@ -10,7 +10,7 @@ _SCALARS = {
 }  # fmt: skip
 
 Table = Mapping[str, tuple[tuple[str, int, str, bool], ...]]
-"""Message → (field, number, type, repeated). A type is string, bytes, int32, int64 or a message; a map is repeated key and value."""
+"""Message → (field, number, type, repeated). Types: string, bytes, int32, int64, messages; a map is repeated key and value."""
 
 
 class Messages:

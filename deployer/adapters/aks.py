@@ -8,7 +8,7 @@ import binascii
 import ipaddress
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Literal, cast
@@ -29,14 +29,14 @@ from azure.core.polling import LROPoller
 from azure.core.polling.base_polling import BadResponse, BadStatus
 from azure.core.rest import HttpResponse
 from azure.mgmt.containerservice import ContainerServiceClient
-from azure.mgmt.containerservice.models import AgentPool, CredentialResult
+from azure.mgmt.containerservice.models import AgentPool, CredentialResult, ManagedCluster
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
 from deployer.adapters import kubeconfig
 from deployer.adapters.azure_pipeline import LoopbackBearer, Patience
 from deployer.adapters.azure_refusals import Refusal, explained, from_document
 from deployer.errors import AzureRefused, SlipwayError
-from deployer.ports import ClusterAccess, ClusterState, OperationState, Power
+from deployer.ports import ClusterAccess, ClusterState, OperationKind, OperationState, Power
 from deployer.settings import ClusterSettings
 
 # A lost answer to a request that begins something is not asked for again: what it began is seen at the next look.
@@ -46,6 +46,8 @@ _LOST = (
     "It is begun anew if the cluster shows that it is needed."
 )
 _log = logging.getLogger(__name__)
+_OWNED = "slipway"  # tag of pools and clusters that the idle ladder may take down: "owned"
+_MAY_DELETE = "slipway-may-delete"  # tag of a cluster that it may delete: the cluster's own name
 
 
 class _Unattended(ARMPolling):
@@ -106,7 +108,11 @@ class AksCluster:
         states = (cluster.provisioning_state or "Succeeded", pool.provisioning_state or "Succeeded")
         under_way = next((state for state in states if state not in ("Succeeded", "Failed", "Canceled")), None)
         shown = under_way or next((state for state in states if state != "Succeeded"), "Succeeded")
-        return ClusterState(power, under_way is not None, pool.count or 0, shown)
+        return ClusterState(
+            power, under_way is not None, pool.count or 0, shown, pool_size=pool.vm_size or "",
+            pool_mode=str(pool.mode or ""), pool_owned=_owned(pool.tags), owned=_owned(cluster.tags),
+            may_delete=(cluster.tags or {}).get(_MAY_DELETE) == self._name, others=_others(cluster, self._pool),
+        )  # fmt: skip
 
     def begin_start(self) -> str:
         """Starts the stopped cluster."""
@@ -141,6 +147,13 @@ class AksCluster:
                 )
             )
 
+    def begin_delete(self) -> str:
+        """Deletes the cluster; storage is not touched."""
+        with _named(f"delete cluster '{self._name}'"):
+            return _token(
+                self._client.managed_clusters.begin_delete(self._group, self._name, polling=_Unattended(), **_ONCE)
+            )
+
     def abort(self, kind: Literal["start", "stop", "pool"]) -> None:
         """Aborts the latest operation on the cluster, or on its GPU pool; its own token then tells that it was canceled."""
         unattended: dict[str, Any] = {"polling": _Unattended(), **_ONCE}
@@ -153,13 +166,16 @@ class AksCluster:
                         self._group, self._name, self._pool, **unattended
                     )
 
-    def operation(self, kind: Literal["start", "stop", "pool"], token: str) -> OperationState:
+    def operation(self, kind: OperationKind, token: str) -> OperationState:
         """Looks once at the operation that the token resumes, whichever process began it.
 
         Azure forgets operations after some days, and a token of another SDK may not be readable: then the operation is
         over as far as can be known, and what came of it is seen at the cluster.
         """
-        what = {"start": "start the cluster", "stop": "stop the cluster", "pool": f"scale pool '{self._pool}'"}[kind]
+        what = {
+            "start": "start the cluster", "stop": "stop the cluster", "delete": "delete the cluster",
+            "pool": f"scale pool '{self._pool}'",
+        }[kind]  # fmt: skip
         method: ARMPolling = _Unattended()
         with _named(f"tell how far the operation '{kind}' is"):
             if not self._resumed(kind, token, method):
@@ -177,7 +193,7 @@ class AksCluster:
             failed = method.status().lower() != "succeeded"
             return OperationState(running=False, failure=_failure(what, method) if failed else None)
 
-    def _resumed(self, kind: Literal["start", "stop", "pool"], token: str, method: ARMPolling) -> bool:
+    def _resumed(self, kind: OperationKind, token: str, method: ARMPolling) -> bool:
         """Whether the token could be read. Without one the SDK would begin the operation anew."""
         if not token:
             return False
@@ -189,6 +205,8 @@ class AksCluster:
                     clusters.begin_start(self._group, self._name, **resume)
                 case "stop":
                     clusters.begin_stop(self._group, self._name, **resume)
+                case "delete":
+                    clusters.begin_delete(self._group, self._name, **resume)
                 case "pool":
                     pools.begin_create_or_update(self._group, self._name, self._pool, AgentPool(), **resume)
         except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
@@ -216,6 +234,19 @@ class AksCluster:
     def _entra_token(self, application: str) -> str:
         with _named(f"give a token for the Kubernetes API of cluster '{self._name}'"):
             return self._credential.get_token(f"{application}/.default").token
+
+
+def _owned(tags: Mapping[str, str] | None) -> bool:
+    return (tags or {}).get(_OWNED) == "owned"
+
+
+def _others(cluster: ManagedCluster, pool: str) -> dict[str, int]:
+    """Nodes of the cluster's other pools, by VM size."""
+    nodes: dict[str, int] = {}
+    for profile in cluster.agent_pool_profiles or []:
+        if profile.name != pool and profile.vm_size:
+            nodes[profile.vm_size] = nodes.get(profile.vm_size, 0) + (profile.count or 0)
+    return nodes
 
 
 @contextmanager

@@ -3,10 +3,8 @@
 Implements ``Cluster`` without a single call to Azure, and gives access to the Kubernetes API as the kubeconfig says.
 """
 
-from typing import Literal
-
 from deployer.errors import SlipwayError
-from deployer.ports import ClusterState, OperationState
+from deployer.ports import ClusterState, OperationKind, OperationState
 
 
 class ExistingCluster:
@@ -28,13 +26,17 @@ class ExistingCluster:
         """Is never asked for: there is no pool."""
         raise _not_ours()
 
-    def operation(self, kind: Literal["start", "stop", "pool"], token: str) -> OperationState:
+    def begin_delete(self) -> str:
+        """Is never asked for: the cluster is never seen stopped."""
+        raise _not_ours()
+
+    def operation(self, kind: OperationKind, token: str) -> OperationState:
         """An operation begun on AKS before the settings named this cluster: nothing is known of it, so it has ended."""
         return OperationState(running=False)
 
 
 def _not_ours() -> SlipwayError:
     return SlipwayError(
-        "not_ours", "The cluster of SLIPWAY_CLUSTER__KUBECONFIG is not Slipway's to start, stop or scale.",
+        "not_ours", "The cluster of SLIPWAY_CLUSTER__KUBECONFIG is not Slipway's to start, stop, scale or delete.",
         "Scale its nodes by its own means, or use an AKS cluster: SLIPWAY_CLUSTER__NAME without a kubeconfig.",
     )  # fmt: skip

@@ -121,6 +121,9 @@ class AksStandIn:
         )
 
 
+_OURS = {"slipway": "owned"}  # the idle ladder may take it down
+
+
 def _new_cluster(options: Options, kept: Keepsakes) -> Cluster:
     system = Pool(
         name=_SYSTEM_POOL, mode=Mode.SYSTEM, vm_size="Standard_D4s_v5", count=1, instances=(0,), next_instance=1
@@ -133,6 +136,7 @@ def _new_cluster(options: Options, kept: Keepsakes) -> Cluster:
         instances=tuple(range(options.gpu_nodes)),
         next_instance=options.gpu_nodes,
         node_taints=("sku=gpu:NoSchedule",),
+        tags=dict(_OURS),
     )
     return Cluster(
         subscription_id=kept.subscription_id,
@@ -142,6 +146,7 @@ def _new_cluster(options: Options, kept: Keepsakes) -> Cluster:
         kubernetes_version=_KUBERNETES_VERSION,
         disable_local_accounts=options.disable_local_accounts,
         entra=options.entra,
+        tags=dict(_OURS),
         pools={pool.name: pool for pool in (system, gpu)},
     )
 

@@ -92,13 +92,22 @@ class RealRollouts(Deployed):
         )  # fmt: skip
         self.rollouts = Rollouts(self.state, self.azure, self.real, self.queue, executor, _POLICY, 1, clock)
         self.teardown = Teardown(
-            self.state, self.documents, self.azure, self.real, IDLE, timedelta(minutes=30), clock
+            self.state, self.documents, self.azure, self.real, self.waker, self.ledger, IDLE, self.defaults, self.costs,
+            clock,
         )  # fmt: skip
         self.removals = Removals(
             self.state, self.documents, self.store, self.servables, self.azure, self.real, self.queue, clock
         )
         self.control = Control(
-            self.state, self.azure, self.waker, self.teardown, self.removals, self.retries, "gpu", clock
+            self.state,
+            self.azure,
+            self.teardown,
+            self.ledger,
+            self.removals,
+            self.retries,
+            "gpu",
+            timedelta(minutes=60),
+            clock,
         )
 
     def run_until(self, reached: Callable[[], bool], what: str) -> None:

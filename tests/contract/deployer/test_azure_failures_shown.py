@@ -157,7 +157,7 @@ def test_a_teardown_that_azure_refuses_is_shown_with_the_cluster(arm: Arm, aks: 
     until(lambda: not aks.operation("pool", token).running, "the pool has a node")
     arm.control.faults.order(Fault.known("pool.put", "lock"))
     with pytest.raises(AzureRefused):
-        deployed.control.sleep()
+        deployed.control.order("sleep", None)
     assert str(deployed.control.cluster()["failure"]).startswith("azure_locked: Azure did not scale pool 'gpu' to 0")
-    deployed.control.sleep()
+    deployed.control.order("sleep", None)
     until(lambda: aks.state().pool_count == 0, "the pool is empty")

@@ -52,8 +52,8 @@ def test_the_state_of_the_cluster_says_that_its_nodes_are_not_ours() -> None:
         "Existing",
         None,
     )
-    assert deployed.control.sleep()["state"] == "pods"
-    assert deployed.run().control.wake()["state"] == "waking"
+    assert deployed.control.order("sleep", None)["state"] == "pods"
+    assert deployed.run().control.order("wake", None)["state"] == "waking"
     assert deployed.run().serving("cats") == 1
     assert deployed.control.cluster()["state"] == "awake"
     json.dumps(deployed.control.cluster())
@@ -74,8 +74,8 @@ def test_a_pod_asks_for_a_gpu_before_there_is_a_node() -> None:
 
 def test_what_would_change_its_nodes_is_refused() -> None:
     cluster = ExistingCluster()
-    for begin in (cluster.begin_start, cluster.begin_stop, lambda: cluster.begin_pool(1)):
-        with pytest.raises(SlipwayError, match="not Slipway's to start, stop or scale"):
+    for begin in (cluster.begin_start, cluster.begin_stop, cluster.begin_delete, lambda: cluster.begin_pool(1)):
+        with pytest.raises(SlipwayError, match="not Slipway's to start, stop, scale or delete"):
             begin()
     assert not cluster.operation("pool", "from before").running
 
