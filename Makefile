@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test up check bench setup lock clean
+.PHONY: help demo test up check bench replay setup lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,6 +26,12 @@ check: setup  ## format, lint, types, import contracts, templates
 
 bench: setup  ## the benchmarks, as ratios in one run
 	$(BIN)/python -m benchmarks
+
+RECORDINGS ?= ../shared/kube_golden
+REAL := $(if $(API_SERVER),--api-server $(API_SERVER) $(if $(TOKEN),--token $(TOKEN)) $(if $(CA),--ca $(CA)))
+
+replay: setup  ## recorded Kubernetes exchanges against the stand-in, or API_SERVER=URL TOKEN=… CA=FILE
+	$(BIN)/python -m tests.contract.kubernetes_stand_in.replay --recordings $(RECORDINGS) $(REAL) $(REPLAY)
 
 setup: $(VENV)/.installed node_modules/.installed  ## what the others need; done once
 

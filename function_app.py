@@ -96,9 +96,15 @@ def doctor(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route("cluster/{*path}", methods=["GET", "POST"])
 def cluster(req: func.HttpRequest) -> func.HttpResponse:
-    """The cluster; POST wakes it or puts it to sleep."""
+    """The cluster and its plan; POST wakes it, puts it to sleep or holds it as it is."""
     path = req.route_params.get("path") or ""
-    return _response(http.guarded(lambda: http.cluster(application().control, req.method, path)))
+    return _response(http.guarded(lambda: http.cluster(application().control, req.method, path, req.params)))
+
+
+@app.route("ledger", methods=["GET"])
+def ledger(req: func.HttpRequest) -> func.HttpResponse:
+    """What ran, who changed it and why, and what it cost."""
+    return _response(http.guarded(lambda: http.ledger(application().control, req.params)))
 
 
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)

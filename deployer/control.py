@@ -1,17 +1,19 @@
 """Use cases behind ``/api/models`` and ``/api/cluster``: read what is; wake, sleep, retry and remove by command."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+from deployer.ledger import Ledger
 from deployer.ports import Clock, Cluster
-from deployer.record import ModelRecord
+from deployer.record import ModelRecord, OrderKind
 from deployer.removal import Removals
 from deployer.retrying import Retries
 from deployer.state import State
 from deployer.teardown import Teardown
-from deployer.views import cluster_view, model_view, summary
-from deployer.waking import Waker
+from deployer.views import cluster_view, model_view, plan_view, summary
 
+_FORESEEN = timedelta(days=7)
 _TIMELINES = 3  # the newest versions whose stages are shown
 _DECISIONS = 20  # the newest that are shown
 BY_COMMAND = "command"
@@ -23,11 +25,12 @@ class Control:
 
     state: State
     cluster_resource: Cluster
-    waker: Waker
     teardown: Teardown
+    ledger: Ledger
     removals: Removals
     retries: Retries
     gpu_pool: str
+    order_lasts: timedelta
     clock: Clock
 
     def models(self) -> dict[str, Any]:
@@ -72,17 +75,32 @@ class Control:
             now=self.clock(),
         )  # fmt: skip
 
-    def wake(self) -> dict[str, Any]:
-        """Wakes all models; the cluster comes up for them."""
-        for record in self._records():
-            if record.asleep:
-                self.waker.wake(record.name, by="command")
+    def order(self, kind: OrderKind, minutes: float | None) -> dict[str, Any]:
+        """Wakes all models, or puts all to sleep, or holds all as it is: outranks the policy for so many minutes."""
+        lasts = self.order_lasts if minutes is None else timedelta(minutes=minutes)
+        self.teardown.order(kind, lasts, by="command")
         return self.cluster()
 
-    def sleep(self) -> dict[str, Any]:
-        """Puts all models to sleep and empties the GPU pool."""
-        self.teardown.sleep_all()
+    def release(self) -> dict[str, Any]:
+        """Takes an order back."""
+        self.state.change_cluster(lambda record: record.but(order=None))
         return self.cluster()
+
+    def plan(self) -> dict[str, Any]:
+        """What the idle ladder would do in the next days if nobody asked anything; what each rung saves and costs."""
+        situation, coming = self.teardown.coming(_FORESEEN)
+        economy = self.teardown.costs.economy(situation.cluster, situation.record.wake_times)
+        return plan_view(situation, coming, economy, self.clock())
+
+    def sums(self, month: str | None) -> dict[str, Any]:
+        """The ledger of a month.
+
+        Raises:
+            BadRequest: that is no month.
+        """
+        self.teardown.look()
+        sums, lines = self.ledger.month(month)
+        return sums.view() | {"lines": [line.model_dump(mode="json") for line in lines]}
 
     def _records(self) -> list[ModelRecord]:
         found = [record for name in self.state.models() if (record := self.state.find(name)) is not None]

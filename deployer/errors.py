@@ -7,7 +7,8 @@
     ├── Waking                    the model sleeps and is being woken; says when to come back (503)
     ├── Unavailable               a part did not answer, or not in time; may heal (503)
     │   ├── ClusterUnreachable    the Kubernetes API did not answer
-    │   └── CloudRefused          Azure refused or failed an operation
+    │   └── CloudRefused          Azure or Kubernetes refused or failed an operation
+    │       └── AzureRefused      Azure Resource Manager did; says when to ask again, if Azure did
     └── Conflict                  somebody else wrote first: read again and decide again (409)
         └── LeaseLost             another instance may be at the same work by now: stop
 
@@ -69,7 +70,20 @@ class ClusterUnreachable(Unavailable):
 
 
 class CloudRefused(Unavailable):
-    """Azure refused an operation or it failed; ``code`` is Azure's own."""
+    """Azure or Kubernetes refused an operation, or it failed."""
+
+
+class AzureRefused(CloudRefused):
+    """Azure Resource Manager refused, failed, or was not reached; ``retry_after`` in seconds, if it named a time."""
+
+    def __init__(self, code: str, message: str, hint: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(code, message, hint)
+        self.retry_after = retry_after
+
+    @property
+    def in_line(self) -> str:
+        """All of it in one line, as records and timelines keep it."""
+        return f"{self.code}: {self.message}. {self.hint}".replace("..", ".")
 
 
 class Waking(SlipwayError):

@@ -8,7 +8,7 @@ from deployer.errors import Unavailable
 from deployer.golden import differs
 from deployer.plan import Apply, AwaitCluster, AwaitPods, Prove, Retire, RollBack, Settled, Step, Switch, WakeCluster
 from deployer.ports import Clock, Cluster, ModelServer, ServableStore, UploadStore, Workloads
-from deployer.record import ModelRecord, Operation, RolloutStatus, Route, Wake, noted_wake
+from deployer.record import Cause, ModelRecord, Operation, RolloutStatus, Route, Wake, noted_wake
 from deployer.state import State
 from deployer.tags import tag_upload
 from deployer.templates import Templates
@@ -63,9 +63,13 @@ class Executor:
             kind="start" if start else "pool", started=now, token=token, target=None if start else nodes, by=record.name
         )
         wake = Wake(started=now, rung="stopped" if start else "pool", by=record.name)
+        cause = Cause(by=f"model {record.name}", why="its rollout needs the cluster", at=now)
         self.state.change_cluster(
-            lambda before: before.but(operation=operation, rung=None, slept=None, wake=_whole(before.wake, wake))
-        )
+            lambda before: before.but(
+                operation=operation, rung=None, slept=None, woke=now, wake=_whole(before.wake, wake),
+                cause=before.cause if before.wake else cause,
+            )
+        )  # fmt: skip
 
     def _apply(self, record: ModelRecord, version: int, replicas: int) -> None:
         if replicas == 0:

@@ -13,11 +13,12 @@ import orjson
 
 from deployer.control import Control
 from deployer.doctor import Doctor
-from deployer.errors import BadRequest, NotFound, SlipwayError, Waking
+from deployer.errors import AzureRefused, BadRequest, NotFound, SlipwayError, Waking
 from deployer.images import images_in
 
 log = logging.getLogger(__name__)
 
+_YEAR_OF_MINUTES = 525_600
 _COUNT = re.compile(r"[1-9][0-9]{0,8}")
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d+)")
 
@@ -77,18 +78,20 @@ def models(control: Control, method: str, path: str, params: Mapping[str, str]) 
     )  # fmt: skip
 
 
-def cluster(control: Control, method: str, path: str) -> Reply:
-    """``GET /api/cluster``, ``POST /api/cluster/wake`` and ``POST /api/cluster/sleep``."""
+def cluster(control: Control, method: str, path: str, params: Mapping[str, str]) -> Reply:
+    """``GET /api/cluster``, ``GET /api/cluster/plan``; ``POST /api/cluster/wake``, ``sleep``, ``hold`` and ``release``."""
     match method, path.strip("/"):
         case "GET", "":
             return reply(control.cluster())
-        case "POST", "wake":
-            return reply(control.wake(), HTTPStatus.ACCEPTED)
-        case "POST", "sleep":
-            return reply(control.sleep(), HTTPStatus.ACCEPTED)
+        case "GET", "plan":
+            return reply(control.plan())
+        case "POST", ("wake" | "sleep" | "hold") as kind:
+            return reply(control.order(kind, _minutes(params)), HTTPStatus.ACCEPTED)
+        case "POST", "release":
+            return reply(control.release(), HTTPStatus.ACCEPTED)
     raise NotFound(
         "unknown_path", f"{method} /api/cluster/{path} is nothing that can be asked.",
-        "GET /api/cluster, POST /api/cluster/wake and POST /api/cluster/sleep can.",
+        "GET /api/cluster and /api/cluster/plan, POST /api/cluster/wake, sleep, hold and release can.",
     )  # fmt: skip
 
 
@@ -105,14 +108,34 @@ def doctor(doctor: Doctor, method: str, path: str) -> Reply:
     )  # fmt: skip
 
 
+def ledger(control: Control, params: Mapping[str, str]) -> Reply:
+    """``GET /api/ledger?month=YYYY-MM``."""
+    return reply(control.sums(params.get("month")))
+
+
+def _minutes(params: Mapping[str, str]) -> float | None:
+    given = params.get("minutes")
+    if given is None:
+        return None
+    if not _COUNT.fullmatch(given) or int(given) > _YEAR_OF_MINUTES:
+        raise BadRequest(
+            "bad_parameter", f"minutes={given[:20]} is no number of minutes.", "Use ?minutes=90, for example."
+        )
+    return float(given)
+
+
 def reply(body: Mapping[str, Any], status: int = HTTPStatus.OK) -> Reply:
     """A JSON answer."""
     return Reply(status, orjson.dumps(body))
 
 
 def failure(error: SlipwayError) -> Reply:
-    """An error as every answer shows it; a wake says when to come back."""
-    headers = {"Retry-After": str(math.ceil(error.eta_seconds))} if isinstance(error, Waking) else {}
+    """An error as every answer shows it; a wake, and an Azure that wants to be left alone, say when to come back."""
+    match error:
+        case Waking(eta_seconds=seconds) | AzureRefused(retry_after=float(seconds)):
+            headers = {"Retry-After": str(math.ceil(seconds))}
+        case _:
+            headers = {}
     return Reply(error.status, orjson.dumps(error.body()), headers)
 
 

@@ -1,12 +1,13 @@
 """``NAME.yaml``: what a user may say about a model. Strictly read; every key is optional. Pure."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from deployer.errors import UploadRefused
+from deployer.windows import Window
 from exporter import ExportOptions
 
 Strategy = Literal["auto", "surge", "replace"]
@@ -38,11 +39,19 @@ class IdleOptions(_Strict):
     """When this model's pods may go."""
 
     after_minutes: float | None = Field(None, gt=0, le=525_600)  # a year
+    min_awake_minutes: float | None = Field(None, ge=0, le=525_600)
+    keep_awake: tuple[Window, ...] | None = None
+    days_off: tuple[date, ...] | None = None
 
     @property
     def after(self) -> timedelta | None:
         """The time without a request after which the pods go; None means as the settings say."""
         return None if self.after_minutes is None else timedelta(minutes=self.after_minutes)
+
+    @property
+    def min_awake(self) -> timedelta | None:
+        """The least time awake after a wake; None means as the settings say."""
+        return None if self.min_awake_minutes is None else timedelta(minutes=self.min_awake_minutes)
 
 
 class ServeOptions(_Strict):

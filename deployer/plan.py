@@ -152,7 +152,8 @@ def _cluster_first(
     state = cluster.state
     stopped = state.power == "Stopped"
     no_pool = target.serve.gpus > 0 and state.pool_count == 0
-    no_node = target.serve.gpus > 0 and (cluster.nodes is None or cluster.nodes.ready == 0)
+    ours = state.pool_count is not None  # else nodes may come because a pod waits for one: none is waited for before
+    no_node = target.serve.gpus > 0 and ours and (cluster.nodes is None or cluster.nodes.ready == 0)
     if not (stopped or no_pool or no_node or cluster.nodes is None):
         return None
     waited = _waited(record, {"WakeCluster", "AwaitCluster"}, now)
@@ -160,7 +161,8 @@ def _cluster_first(
         return RollBack(
             target.version, route.version if (route := record.route) and route.version != target.version else None,
             cluster.failure or f"the cluster gave no compute within {waited.total_seconds():.0f} s",
-            "See the cluster's activity log on Azure: quota, capacity and permissions are the usual causes.", blame=False,
+            "See the cluster's activity log on Azure: quota, capacity and permissions are the usual causes."
+            if ours else "Its Kubernetes API must answer at the address in SLIPWAY_CLUSTER__KUBECONFIG.", blame=False,
         )  # fmt: skip
     if state.busy:
         return AwaitCluster(f"the cluster is {state.provisioning.lower()}")
@@ -265,7 +267,8 @@ def in_words(failure: PodFailure) -> tuple[str, str]:
         case "Unschedulable":
             return (
                 f"no node has room for the pod ({failure.message})",
-                "Free a GPU, add nodes to the pool, or set 'rollout: replace' beside the model.",
+                "Free a GPU, add nodes to the pool, or set 'rollout: replace' beside the model. Nodes whose GPUs Kubernetes does "
+                "not see need the device plugin: kubectl apply -f k8s_templates/gpu-device-plugin.yaml.",
             )
         case "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName":
             return (

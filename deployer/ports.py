@@ -142,16 +142,29 @@ class Queues(Protocol):
 
 
 Power = Literal["Running", "Stopped"]
+OperationKind = Literal["start", "stop", "pool", "delete"]
 
 
 @dataclass(frozen=True)
 class ClusterState:
-    """What Azure says of the cluster and its GPU pool; ``busy`` while an operation runs on either."""
+    """What Azure says of the cluster and its GPU pool; ``busy`` while an operation runs on either.
+
+    ``pool_count`` is None where there is no pool of ours to scale: the cluster is somebody else's, only its pods are ours.
+    ``pool_size``: the VM size of the pool's nodes. ``others``: nodes of all other pools, by VM size. ``owned``,
+    ``pool_owned``: whether the cluster and the pool carry our tag. ``may_delete``: whether the cluster's confirmation tag is
+    there.
+    """
 
     power: Power
     busy: bool
-    pool_count: int
+    pool_count: int | None
     provisioning: str
+    pool_size: str = ""
+    pool_mode: str = "User"
+    pool_owned: bool = False
+    owned: bool = False
+    may_delete: bool = False
+    others: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -177,19 +190,28 @@ class Cluster(Protocol):
     def begin_pool(self, count: int) -> str:
         """Sets the GPU pool's node count."""
 
-    def operation(self, kind: Literal["start", "stop", "pool"], token: str) -> OperationState:
+    def begin_delete(self) -> str:
+        """Deletes the stopped cluster; storage, and with it models and servables, is not touched."""
+
+    def operation(self, kind: OperationKind, token: str) -> OperationState:
         """Where the operation stands. Never waits for it."""
 
 
 @dataclass(frozen=True)
 class ClusterAccess:
-    """How the Kubernetes API is reached: by a client certificate (PEM) or by a bearer token, asked for with each request."""
+    """How the Kubernetes API is reached: by a client certificate (PEM) or by a bearer token, asked for with each request.
+
+    ``verify``: whether the server's certificate is checked, against ``authority`` (PEM) or, without it, the system's own;
+    ``server_name`` is the name it must bear, where that is not the address's.
+    """
 
     server: str
     authority: bytes | None = None
     certificate: bytes | None = None
     key: bytes | None = None
     token: Callable[[], str] | None = None
+    verify: bool = True
+    server_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -203,7 +225,7 @@ class PodFailure:
 
 @dataclass(frozen=True)
 class Workload:
-    """One version's Deployment.
+    """One version's Deployment, or InferenceService.
 
     ``complete``: the newest generation is rolled out, not merely available. ``options``: those it was rendered for, as JSON.
     """
@@ -219,7 +241,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Nodes:
-    """The GPU pool's nodes as Kubernetes sees them: how many are ready, GPUs in all and not yet claimed."""
+    """The nodes for models on GPUs as Kubernetes sees them: how many are ready, GPUs in all and not yet claimed."""
 
     ready: int
     gpus: int
@@ -230,10 +252,10 @@ class Workloads(Protocol):
     """The Kubernetes objects of the namespace."""
 
     def nodes(self) -> Nodes:
-        """The GPU pool's nodes."""
+        """The nodes for models on GPUs."""
 
     def of(self, model: str) -> tuple[Workload, ...]:
-        """All versions of a model that have a Deployment."""
+        """All versions of a model that have a Deployment or InferenceService."""
 
     def selected(self, model: str) -> int | None:
         """The version that the model's stable Service selects."""
@@ -242,7 +264,7 @@ class Workloads(Protocol):
         """Server-side apply, in order."""
 
     def scale(self, model: str, version: int, replicas: int) -> None:
-        """Sets a version's replicas; a version without a Deployment stays without."""
+        """Sets a version's replicas; a version that has no objects stays without."""
 
     def delete_version(self, model: str, version: int) -> None:
         """Deletes a version's objects, those that are there."""

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from deployer.options import ServeOptions
+from deployer.ports import OperationKind
 from deployer.timeline import Document, Entry, Stage, merged
 
 UploadState = Literal[
@@ -26,6 +27,7 @@ UploadState = Literal[
 ]  # fmt: skip
 AT_WORK: frozenset[UploadState] = frozenset({"scanning", "converting", "publishing"})
 ENDED: frozenset[UploadState] = frozenset({"published", "serving", "failed", "given_up", "deleted", "removed"})
+OrderKind = Literal["sleep", "wake", "hold"]
 VersionState = Literal["publishing", "published", "serving", "retired", "failed"]
 
 
@@ -207,7 +209,7 @@ def glance_of(record: ModelRecord) -> Glance:
 class Operation(Document):
     """A long Azure operation under way; ``token`` resumes it in any process."""
 
-    kind: Literal["start", "stop", "pool"]
+    kind: OperationKind
     started: datetime
     token: str
     target: int | None = None
@@ -229,6 +231,23 @@ class WakeTime(Document):
     seconds: float
 
 
+class Order(Document):
+    """What somebody commanded by hand; it outranks the policy until it expires."""
+
+    kind: OrderKind
+    until: datetime
+    by: str
+    at: datetime
+
+
+class Cause(Document):
+    """Who changed last what runs, and why."""
+
+    by: str
+    why: str
+    at: datetime
+
+
 class ClusterRecord(Document):
     """What is remembered of the cluster between invocations."""
 
@@ -236,9 +255,15 @@ class ClusterRecord(Document):
     operation: Operation | None = None
     wake: Wake | None = None
     wake_times: tuple[WakeTime, ...] = ()
-    rung: Literal["pool", "stopped"] | None = None  # how far down the ladder the cluster is; None: its GPU pool is up
+    rung: Literal["pool", "stopped", "deleted"] | None = (
+        None  # how far down the ladder the cluster is; None: its GPU pool is up
+    )
     slept: datetime | None = None  # when it went there
-    held_until: datetime | None = None  # nothing is taken down before
+    woke: datetime | None = None  # when a wake of it was last begun
+    unneeded: datetime | None = None  # since when the GPU pool has been seen up without a model awake that takes a GPU
+    looked: datetime | None = None  # when the ladder was last looked at
+    order: Order | None = None
+    cause: Cause | None = None
     failure: str | None = None  # of the last operation
     failed: datetime | None = None  # when that was seen
 

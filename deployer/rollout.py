@@ -5,12 +5,13 @@
 The function may be killed between any two of these, and called twice: what is observed next decides.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from deployer.errors import ClusterUnreachable
+from deployer.errors import AzureRefused, ClusterUnreachable
 from deployer.execute import Executor
-from deployer.operations import settle_operation
+from deployer.operations import refusals_noted, settle_operation
 from deployer.plan import (
     Apply,
     AwaitCluster,
@@ -58,19 +59,44 @@ class Rollouts:
         """Performs the next step of the model's rollout, and asks for another look unless it is settled.
 
         Returns the step, or None where the model is gone.
+
+        Raises:
+            AzureRefused: also told in the rollout's message; the platform calls again.
         """
         record = self.state.find(model)
         if record is None:
             return None
         if record.settled and record.asleep:
             return Settled("asleep")
+        try:
+            return self._advance(record)
+        except AzureRefused as refused:
+            self._tell(record, refused)
+            raise
+
+    def _advance(self, record: ModelRecord) -> Step:
         cluster, rollout = self.observe(record)
         step = plan(record, cluster, rollout, self.policy, self.clock())
         record = self._note(record, step)
-        at_once = self.executor.perform(record, step)
+        with refusals_noted(self.state, self.clock) if isinstance(step, WakeCluster) else nullcontext():
+            at_once = self.executor.perform(record, step)
         if not isinstance(step, Settled):
-            self.queue.ask(model, delay_seconds=0 if at_once else self.look_again_seconds)
+            self.queue.ask(record.name, delay_seconds=0 if at_once else self.look_again_seconds)
         return step
+
+    def _tell(self, record: ModelRecord, refused: AzureRefused) -> None:
+        """Says in the model's record what keeps its rollout: the cluster cannot even be looked at, say."""
+        now = self.clock()
+
+        def told(before: ModelRecord) -> ModelRecord:
+            if before.settled or before.desired is None:
+                return before
+            status = before.rollout or RolloutStatus(
+                version=before.desired, started=now, step="AwaitCluster", since=now, looked=now
+            )
+            return before.but(rollout=status.but(message=refused.in_line))
+
+        self.state.change(record.name, told)
 
     def observe(self, record: ModelRecord) -> tuple[ClusterView, RolloutView]:
         """The cluster and the model's objects as they are now."""

@@ -4,10 +4,14 @@
 (``AzureWebJobsStorage``, as a connection string or in its identity forms), so it has no setting here.
 """
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from deployer.windows import Window
 
 
 class _Group(BaseModel):
@@ -15,8 +19,13 @@ class _Group(BaseModel):
 
 
 class ClusterSettings(_Group):
-    """The AKS cluster that serves."""
+    """The AKS cluster that serves, or with a kubeconfig any other."""
 
+    kubeconfig: str = Field(
+        "",
+        description="path or YAML text of a kubeconfig: any existing cluster instead of AKS, whose nodes are left alone",
+    )
+    context: str = Field("", description="context of that kubeconfig; empty: its current one")
     subscription_id: str = Field("", description="Azure subscription of the cluster")
     resource_group: str = Field("", description="resource group of the cluster")
     name: str = Field("", description="the managed cluster's name")
@@ -33,13 +42,40 @@ class ClusterSettings(_Group):
 class ServingSettings(_Group):
     """What a pod of TensorFlow Serving looks like."""
 
+    flavor: Literal["kubeflow", "kserve"] = Field(
+        "kubeflow",
+        description="`kubeflow`: a Deployment per version; `kserve`: an InferenceService, where KServe is installed",
+    )
+    service: Literal["internal", "load-balancer", "cluster-ip"] = Field(
+        "internal",
+        description="a version's Service: Azure's `internal` load balancer, the cluster's own `load-balancer` (which may be "
+        "public), or `cluster-ip` for an app that reaches the cluster's Service addresses",
+    )
     image: str = Field("tensorflow/serving:2.20.0", description="image for models that serve on CPU")
     gpu_image: str = Field("tensorflow/serving:2.20.0-gpu", description="image for models that take a GPU (CUDA 12.5)")
     cpu: str = Field("2", description="CPU request and limit of a pod; also TF Serving's thread counts")
-    memory: str = Field("4Gi", description="memory limit of a pod")
+    memory: str = Field("4Gi", description="memory limit of a pod; twice the servable and 1 GiB, where that is more")
+    gpu_node_selector: dict[str, str] = Field(
+        {},
+        description="JSON of the labels of nodes for pods that take a GPU; empty: the GPU pool, with a kubeconfig any node "
+        "that offers `nvidia.com/gpu`",
+    )
+    gpu_memory_fraction: float = Field(
+        0.9, gt=0, le=1, description="share of its GPUs' memory that TF Serving takes; the rest is CUDA's own"
+    )
+    batching: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="concurrent requests run together on a GPU, where every signature of the servable can; `auto`: not where "
+        "one takes strings, such as images, for one that cannot be decoded would fail those beside it",
+    )
     storage_account: str = Field("", description="account that blobfuse mounts; empty: the Functions app's own")
     storage_resource_group: str = Field("", description="resource group of that account; empty: the cluster's")
-    mount_client_id: str = Field("", description="client id of the managed identity that mounts the servables")
+    mount_identity: Literal["managed", "workload"] = Field(
+        "managed",
+        description="who mounts the servables: a `managed` identity of the nodes, or the `workload` identity of the pods' "
+        "service account",
+    )
+    mount_client_id: str = Field("", description="client id of that identity; with `managed` empty: the kubelet's own")
 
 
 class ExportSettings(_Group):
@@ -89,7 +125,9 @@ class IdleSettings(_Group):
 
     enabled: bool = Field(True, description="false: nothing is ever taken down")
     after_minutes: float = Field(30, gt=0, description="without a request, a model's pods go after this many minutes")
-    pool_after_minutes: float = Field(5, ge=0, description="the GPU pool goes this long after the last pods")
+    pool_after_minutes: float | None = Field(
+        5, ge=0, description="the GPU pool goes this long after the last pods; null: as soon as that pays"
+    )
     stop_after_minutes: float | None = Field(
         None, gt=0, description="the cluster stops this long after the pool; never by default"
     )
@@ -100,6 +138,24 @@ class IdleSettings(_Group):
         420, gt=0, description="first guess at a wake from a GPU pool at 0: 5 to 11 min on AKS"
     )
     wake_stopped_seconds: float = Field(600, gt=0, description="first guess at a wake of a stopped cluster")
+    wake_deleted_seconds: float = Field(1800, gt=0, description="what making a deleted cluster anew takes, roughly")
+    min_awake_minutes: float = Field(10, ge=0, description="what was woken stays awake for at least this long")
+    max_wake_seconds: float | None = Field(
+        None, gt=0, description="a rung is not gone to if nine wakes of ten from it take longer"
+    )
+    wake_test_days: float | None = Field(
+        None, gt=0, description="after so long asleep a model is woken to see that it can be; never by default"
+    )
+    delete_after_days: float | None = Field(
+        None, gt=0, description="a stopped cluster with the tag slipway-may-delete=NAME is deleted; never by default"
+    )
+    restart_gap_minutes: float = Field(20, ge=0, description="between a cluster's stop and start; AKS wants 15 to 30")
+    keep_awake: tuple[Window, ...] = Field(
+        (),
+        description='JSON list of hours of use, as `[{"cron": "0 8 * * mon-fri", "hours": 10, "zone": "Europe/Berlin"}]`',
+    )
+    days_off: tuple[date, ...] = Field((), description='JSON list of days without hours of use, as `["2026-12-25"]`')
+    order_minutes: float = Field(60, gt=0, description="how long a sleep, wake or hold by hand outranks all this")
     activity_seconds: float = Field(
         30, gt=0, description="a request is noted in storage at most once per this time and instance"
     )
@@ -112,7 +168,21 @@ class IdleSettings(_Group):
     @property
     def wake_seconds(self) -> dict[str, float]:
         """The first guesses by rung."""
-        return {"pods": self.wake_pods_seconds, "pool": self.wake_pool_seconds, "stopped": self.wake_stopped_seconds}
+        return {
+            "pods": self.wake_pods_seconds,
+            "pool": self.wake_pool_seconds,
+            "stopped": self.wake_stopped_seconds,
+            "deleted": self.wake_deleted_seconds,
+        }
+
+
+class PriceSettings(_Group):
+    """What nodes cost, for the ledger and the choice of rungs."""
+
+    currency: str = Field("USD", description="of all prices; those built in are in US dollars")
+    per_hour: dict[str, float] = Field(
+        {}, description='JSON of VM sizes and prices, as `{"Standard_NC4as_T4_v3": 0.526}`; before those built in'
+    )
 
 
 class ProxySettings(_Group):
@@ -150,5 +220,13 @@ class Settings(BaseSettings):
     uploads: UploadSettings = UploadSettings()
     rollout: RolloutSettings = RolloutSettings()
     idle: IdleSettings = IdleSettings()
+    prices: PriceSettings = PriceSettings()
     proxy: ProxySettings = ProxySettings()
     schedule: ScheduleSettings = ScheduleSettings()
+
+    @property
+    def gpu_node_selector(self) -> Mapping[str, str]:
+        """The labels of the nodes on which models take GPUs; none: any node that offers GPUs."""
+        if self.serving.gpu_node_selector or self.cluster.kubeconfig:
+            return self.serving.gpu_node_selector
+        return {"agentpool": self.cluster.gpu_pool}

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from deployer.idle import Decision, EmptyPool, SleepModels, Stay, StopCluster
+from deployer.economy import RUNGS, Economy
+from deployer.forecast import Coming, Situation
+from deployer.idle import Decision, DeleteCluster, EmptyPool, SleepModels, Stay, StopCluster, WakeModels, Withheld
 from deployer.ports import ClusterState
 from deployer.record import ClusterRecord, ModelRecord
 from deployer.timeline import Entry, Stage
@@ -78,8 +80,9 @@ def cluster_view(
         "state": _rung(state, record, all_asleep=all_asleep),
         "power": state.power,
         "provisioning": state.provisioning,
-        "pool": {"name": pool, "count": state.pool_count, "wanted": wanted},
+        "pool": None if state.pool_count is None else {"name": pool, "count": state.pool_count, "wanted": wanted},
         "idle": _idle(decision, now),
+        "order": _order(record, now),
         "failure": record.failure,
         "updated": record.updated.isoformat(),
     }
@@ -106,3 +109,49 @@ def _idle(decision: Decision, now: datetime) -> dict[str, Any]:
             return {"rung": "pool", "reason": reason, "due_in_seconds": 0}
         case StopCluster(reason):
             return {"rung": "stopped", "reason": reason, "due_in_seconds": 0}
+        case DeleteCluster(reason):
+            return {"rung": "deleted", "reason": reason, "due_in_seconds": 0}
+        case WakeModels(models, reason):
+            return {"rung": "awake", "reason": f"{', '.join(models)}: {reason}", "due_in_seconds": 0}
+        case Withheld(_, reason):
+            return {"rung": None, "reason": reason, "due_in_seconds": None}
+
+
+def plan_view(situation: Situation, coming: Sequence[Coming], economy: Economy, now: datetime) -> dict[str, Any]:
+    """What the idle ladder would do, when and why; and each rung's money and delay."""
+    return {
+        "now": now.isoformat(),
+        "order": _order(situation.record, now),
+        "steps": [{"at": item.at.isoformat(), **_step(item.decision)} for item in coming],
+        "rungs": [
+            {
+                "rung": figures.rung, "saves_per_hour": figures.saves_per_hour, "currency": economy.currency,
+                "wake_seconds_p50": figures.wake_p50.total_seconds(), "wake_seconds_p90": figures.wake_p90.total_seconds(),
+                "wakes_seen": figures.wakes_seen, "pays_after_seconds": economy.break_even(figures.rung).total_seconds(),
+            }
+            for figures in map(economy.figures, RUNGS)
+        ],
+    }  # fmt: skip
+
+
+def _order(record: ClusterRecord, now: datetime) -> dict[str, Any] | None:
+    order = record.order
+    return None if order is None or order.until <= now else order.model_dump(mode="json")
+
+
+def _step(decision: Decision) -> dict[str, Any]:
+    match decision:
+        case Withheld(inner, reason):
+            return {**_step(inner), "withheld": reason}
+        case Stay(reason):
+            return {"does": "stay", "models": [], "why": reason, "withheld": None}
+        case SleepModels(models, reason):
+            return {"does": "pods", "models": list(models), "why": reason, "withheld": None}
+        case WakeModels(models, reason):
+            return {"does": "awake", "models": list(models), "why": reason, "withheld": None}
+        case EmptyPool(reason):
+            return {"does": "pool", "models": [], "why": reason, "withheld": None}
+        case StopCluster(reason):
+            return {"does": "stopped", "models": [], "why": reason, "withheld": None}
+        case DeleteCluster(reason):
+            return {"does": "deleted", "models": [], "why": reason, "withheld": None}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from deployer.errors import Waking
 from deployer.ports import Clock, RolloutQueue
-from deployer.record import ClusterRecord, ModelRecord, Wake
+from deployer.record import Cause, ClusterRecord, ModelRecord, Wake
 from deployer.state import State
 
 _STAGES = {"WakeCluster": "gpu-node", "AwaitCluster": "gpu-node", "Apply": "pods", "AwaitPods": "pods"}
@@ -20,7 +20,7 @@ class Waker:
     guesses: Mapping[str, float]
     clock: Clock
 
-    def wake(self, model: str, *, by: str) -> ModelRecord:
+    def wake(self, model: str, *, by: str, why: str = "") -> ModelRecord:
         """Marks the model awake and asks for its rollout, which brings up what is missing. Waking the awake does nothing."""
         now = self.clock()
         before = self.state.model(model)
@@ -33,8 +33,11 @@ class Waker:
             ),
         )
 
+        cause = Cause(by=by, why=why or f"'{model}' was asked for", at=now)
+
         def woken(record: ClusterRecord) -> ClusterRecord:
-            return record if record.wake else record.but(wake=Wake(started=now, rung=record.rung or "pods", by=by))
+            wake = record.wake or Wake(started=now, rung=record.rung or "pods", by=by)
+            return record.but(wake=wake, cause=record.cause if record.wake else cause)
 
         self.state.change_cluster(woken)
         self.queue.ask(model)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,9 @@ from azure.storage.blob import BlobServiceClient
 
 import exporter
 from deployer.activity import ActivityNotes
+from deployer.adapters import kubeconfig
 from deployer.adapters.aks import AksCluster, container_service
+from deployer.adapters.existing_cluster import ExistingCluster
 from deployer.adapters.storage import (
     BlobDocuments,
     BlobServables,
@@ -27,9 +29,13 @@ from deployer.adapters.workloads import KubernetesWorkloads
 from deployer.control import Control
 from deployer.conversion import Conversion
 from deployer.doctor import Doctor
+from deployer.economy import Costs
 from deployer.execute import Executor
 from deployer.idle import IdlePolicy
+from deployer.ledger import Ledger
 from deployer.plan import RolloutPolicy
+from deployer.ports import Cluster, ClusterAccess
+from deployer.prices import Prices
 from deployer.proxy import Proxy
 from deployer.removal import Removals
 from deployer.repair import Repair
@@ -38,7 +44,7 @@ from deployer.rollout import Rollouts
 from deployer.settings import Settings
 from deployer.state import State
 from deployer.sweep import Sweep
-from deployer.teardown import Teardown
+from deployer.teardown import IdleDefaults, Teardown
 from deployer.templates import Templates
 from deployer.uploads import UploadPolicy, Uploads
 from deployer.waking import Waker
@@ -67,8 +73,8 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     store = BlobUploads(blobs.get_container_client(MODELS))
     servables = BlobServables(blobs.get_container_client(SERVABLES), blobs.get_container_client(MODELS))
     queue = StorageRolloutQueue(queues.get_queue_client(ROLLOUTS))
-    cluster = AksCluster(container_service(settings.cluster, credential), settings.cluster, credential)
-    workloads = KubernetesWorkloads(cluster.access, gpu_pool=settings.cluster.gpu_pool)
+    cluster, access = _cluster(settings, credential)
+    workloads = KubernetesWorkloads(access, gpu_nodes=settings.gpu_node_selector, flavor=settings.serving.flavor)
     state = State(documents, _now)
     waker = Waker(state, queue, settings.idle.wake_seconds, _now)
     conversion = Conversion(
@@ -84,7 +90,16 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     rollouts = Rollouts(
         state, cluster, workloads, queue, executor, _rollout_policy(settings), settings.rollout.look_again_seconds, _now
     )
-    teardown = Teardown(state, documents, cluster, workloads, _idle_policy(settings), settings.idle.after, _now)
+    costs = Costs(
+        Prices(settings.prices.per_hour, settings.prices.currency),
+        settings.cluster.gpu_nodes,
+        settings.idle.wake_seconds,
+    )
+    ledger = Ledger(documents, costs, _now)
+    defaults = IdleDefaults(settings.idle.after, settings.idle.keep_awake, frozenset(settings.idle.days_off))
+    teardown = Teardown(
+        state, documents, cluster, workloads, waker, ledger, _idle_policy(settings), defaults, costs, _now
+    )
     return Application(
         uploads=uploads,
         rollouts=rollouts,
@@ -113,7 +128,17 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
             _now,
         ),
         teardown=teardown,
-        control=Control(state, cluster, waker, teardown, removals, retries, settings.cluster.gpu_pool, _now),
+        control=Control(
+            state,
+            cluster,
+            teardown,
+            ledger,
+            removals,
+            retries,
+            settings.cluster.gpu_pool,
+            timedelta(minutes=settings.idle.order_minutes),
+            _now,
+        ),
         proxy=Proxy(
             state, waker, ActivityNotes(documents, settings.idle.activity_seconds, time.monotonic), settings.proxy
         ),
@@ -152,11 +177,24 @@ class _Export:
         return exporter.export(report, destination, limits=limits)
 
 
+def _cluster(settings: Settings, credential: TokenCredential) -> tuple[Cluster, Callable[[], ClusterAccess]]:
+    """The managed cluster, or the existing one of the kubeconfig; and how to reach its Kubernetes API."""
+    given = settings.cluster
+    if given.kubeconfig:
+
+        def entra_token(application: str) -> str:
+            return credential.get_token(f"{application}/.default").token
+
+        return ExistingCluster(), lambda: kubeconfig.access(given.kubeconfig, given.context, entra_token)
+    managed = AksCluster(container_service(given, credential), given, credential)
+    return managed, managed.access
+
+
 def _templates(settings: Settings, blobs: BlobServiceClient) -> Templates:
     serving = settings.serving
     return Templates(
-        serving, settings.cluster.gpu_pool, serving.storage_account or blobs.account_name or "",
-        serving.storage_resource_group or settings.cluster.resource_group,
+        serving, settings.gpu_node_selector, serving.storage_account or blobs.account_name or "",
+        serving.storage_resource_group or settings.cluster.resource_group, settings.proxy.timeout_seconds,
     )  # fmt: skip
 
 
@@ -185,11 +223,20 @@ def _idle_policy(settings: Settings) -> IdlePolicy:
     idle, rollout = settings.idle, settings.rollout
     return IdlePolicy(
         enabled=idle.enabled,
-        pool_after=timedelta(minutes=idle.pool_after_minutes),
-        stop_after=None if idle.stop_after_minutes is None else timedelta(minutes=idle.stop_after_minutes),
+        pool_after=_minutes(idle.pool_after_minutes),
+        stop_after=_minutes(idle.stop_after_minutes),
+        delete_after=None if idle.delete_after_days is None else timedelta(days=idle.delete_after_days),
         note=timedelta(seconds=idle.activity_seconds),
         wake_limit=timedelta(seconds=rollout.cluster_seconds + rollout.pods_seconds),
+        min_awake=timedelta(minutes=idle.min_awake_minutes),
+        max_asleep=None if idle.wake_test_days is None else timedelta(days=idle.wake_test_days),
+        max_wake=None if idle.max_wake_seconds is None else timedelta(seconds=idle.max_wake_seconds),
+        restart_gap=timedelta(minutes=idle.restart_gap_minutes),
     )
+
+
+def _minutes(value: float | None) -> timedelta | None:
+    return None if value is None else timedelta(minutes=value)
 
 
 def _now() -> datetime:

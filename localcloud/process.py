@@ -17,6 +17,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 _PR_SET_PDEATHSIG = 1
 
@@ -24,21 +25,24 @@ _PR_SET_PDEATHSIG = 1
 async def spawn(
     argv: Sequence[str],
     *,
-    log: Path,
+    log: Path | IO[bytes],
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     pass_fds: Sequence[int] = (),
+    death_signal: signal.Signals = signal.SIGTERM,
 ) -> asyncio.subprocess.Process:
-    """Starts ``argv`` so that it ends with this process; its output is appended to ``log``.
+    """Starts ``argv`` so that it ends with this process; its output is appended to ``log``, a path or an open file.
 
-    ``pass_fds`` are files that it holds open with this process, such as a lock. Call it from the main thread: Linux
-    ties the child to the thread that started it.
+    ``pass_fds`` are files that it holds open with this process, such as a lock. ``death_signal`` is what it gets when this
+    process is killed. Call it from the main thread: Linux ties the child to the thread that started it.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with contextlib.ExitStack() as opened:
+        if isinstance(log, Path):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log = opened.enter_context(log.open("ab"))
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", __file__, str(os.getpid()), *argv,
-            stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, env=None if env is None else dict(env),
+            sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(death_signal)), *argv,
+            stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=None if env is None else dict(env),
             cwd=cwd, start_new_session=True, pass_fds=pass_fds,
         )  # fmt: skip
 
@@ -49,12 +53,13 @@ async def stop(process: asyncio.subprocess.Process, *, grace_seconds: float = 10
     try:
         return await asyncio.wait_for(process.wait(), grace_seconds)
     except TimeoutError:
-        return await _kill(process)
+        return await kill(process)
     finally:
         _signal_group(process, signal.SIGKILL)  # grandchildren that ignored the SIGTERM
 
 
-async def _kill(process: asyncio.subprocess.Process) -> int:
+async def kill(process: asyncio.subprocess.Process) -> int:
+    """Ends a spawned child and all of its group at once. Returns its status."""
     _signal_group(process, signal.SIGKILL)
     return await process.wait()
 
@@ -64,14 +69,14 @@ def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -
         os.killpg(process.pid, number)
 
 
-def _become(parent: int, argv: Sequence[str]) -> None:
+def _become(parent: int, death_signal: int, argv: Sequence[str]) -> None:
     """Runs in the child: ties its life to ``parent``, then replaces itself by ``argv``."""
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
         if os.getppid() != parent:  # it died before the request was made
             sys.exit(1)
     os.execvp(argv[0], list(argv))  # noqa: S606  (the command is the supervisor's own)
 
 
 if __name__ == "__main__":
-    _become(int(sys.argv[1]), sys.argv[2:])
+    _become(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

@@ -10,10 +10,14 @@ from typing import cast
 from deployer.control import Control
 from deployer.conversion import Conversion
 from deployer.doctor import Doctor
+from deployer.economy import Costs
 from deployer.errors import SlipwayError
 from deployer.execute import Executor
 from deployer.idle import Decision, IdlePolicy
+from deployer.ledger import Ledger
 from deployer.plan import RolloutPolicy
+from deployer.ports import Cluster
+from deployer.prices import Prices
 from deployer.record import ModelRecord
 from deployer.removal import Removals
 from deployer.repair import Repair
@@ -22,7 +26,7 @@ from deployer.rollout import Rollouts
 from deployer.settings import ClusterSettings, IdleSettings, ServingSettings
 from deployer.state import State
 from deployer.sweep import Sweep
-from deployer.teardown import Teardown
+from deployer.teardown import IdleDefaults, Teardown
 from deployer.templates import Templates
 from deployer.uploads import UploadPolicy, Uploads
 from deployer.waking import Waker
@@ -168,6 +172,7 @@ class Deployed:
         self.queue = FakeQueue(self.world)
         self.exporter = FakeExporter()
         self.cluster = FakeCluster(self.world, self.pace, pool_count=pool_count)
+        self.azure: Cluster = self.cluster  # what the use cases are given
         self.kubernetes = FakeKubernetes(self.world, self.cluster, self.pace)
         self.server = FakeServer(self.kubernetes, self.servables)
         self.state = State(self.documents, self.world.clock)
@@ -177,21 +182,22 @@ class Deployed:
         self.gpus = gpus
         self.retire_deleted = retire_deleted
         self.marked = self.marked_call = 0  # changes, and all calls, before what a test is about
+        self.defaults = IdleDefaults(timedelta(minutes=30))
         self.restart()
 
     def restart(self) -> None:
         """A fresh process: nothing held in memory is carried over."""
         clock = self.world.clock
-        templates = Templates(ServingSettings(), "gpu", "account", "group")
+        templates = Templates(ServingSettings(), {"agentpool": "gpu"}, "account", "group", 60)
         conversion = Conversion(
             self.state, self.store, self.servables, self.queue, self.exporter.options_inside, self.exporter.scan,
             self.exporter.export, clock,
         )  # fmt: skip
-        repairs = Repair(self.state, self.store, self.servables, self.cluster, self.kubernetes, self.queue, clock)
+        repairs = Repair(self.state, self.store, self.servables, self.azure, self.kubernetes, self.queue, clock)
         self.uploads = Uploads(self.state, self.documents, self.store, self.queue, conversion, repairs, UPLOADS, clock)
         executor = Executor(
             self.state,
-            self.cluster,
+            self.azure,
             self.kubernetes,
             self.servables,
             self.store,
@@ -200,23 +206,27 @@ class Deployed:
             clock,
         )
         policy = RolloutPolicy(self.gpus, POLICY.cluster_limit, POLICY.pods_limit, POLICY.prove_limit, POLICY.drain)
-        self.rollouts = Rollouts(self.state, self.cluster, self.kubernetes, self.queue, executor, policy, 2, clock)
+        self.rollouts = Rollouts(self.state, self.azure, self.kubernetes, self.queue, executor, policy, 2, clock)
         self.removals = Removals(
-            self.state, self.documents, self.store, self.servables, self.cluster, self.kubernetes, self.queue, clock
+            self.state, self.documents, self.store, self.servables, self.azure, self.kubernetes, self.queue, clock
         )
         self.retries = Retries(self.state, self.queue, clock)
         self.sweep = Sweep(
             self.state, self.documents, self.store, self.uploads, self.removals, self.queue, timedelta(seconds=60),
             self.retire_deleted, clock,
         )  # fmt: skip
+        self.costs = Costs(Prices({}), self.gpus, IdleSettings().wake_seconds)
+        self.ledger = Ledger(self.documents, self.costs, clock)
         self.teardown = Teardown(
-            self.state, self.documents, self.cluster, self.kubernetes, IDLE, timedelta(minutes=30), clock
-        )
+            self.state, self.documents, self.azure, self.kubernetes, self.waker, self.ledger, IDLE, self.defaults,
+            self.costs, clock,
+        )  # fmt: skip
         self.control = Control(
-            self.state, self.cluster, self.waker, self.teardown, self.removals, self.retries, "gpu", clock
-        )
+            self.state, self.azure, self.teardown, self.ledger, self.removals, self.retries, "gpu",
+            timedelta(minutes=60), clock,
+        )  # fmt: skip
         self.doctor = Doctor(
-            CLUSTER, self.state, self.documents, self.store, self.servables, FakeQueues({"rollouts": 0}), self.cluster,
+            CLUSTER, self.state, self.documents, self.store, self.servables, FakeQueues({"rollouts": 0}), self.azure,
             self.kubernetes,
             repairs, clock,
         )  # fmt: skip
@@ -251,7 +261,10 @@ class Deployed:
         return self.run(seconds)
 
     def tick(self) -> Decision | None:
-        """The teardown timer fires."""
+        """The teardown timer fires; after a pause twice, as the first look after one decides nothing."""
+        looked = self.state.cluster().looked
+        if looked is None or self.world.now - looked > 3 * IDLE.period:
+            self.teardown.run()
         return self.teardown.run()
 
     def request(self, model: str) -> None:

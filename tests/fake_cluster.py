@@ -17,7 +17,8 @@ from deployer.ports import ClusterState, Nodes, OperationState, PodFailure, Powe
 from tests.fakes import FakeServables, World
 
 GPU = "nvidia.com/gpu"
-Kind = Literal["start", "stop", "pool"]
+SIZE = "Standard_NC4as_T4_v3"
+Kind = Literal["start", "stop", "pool", "delete"]
 
 
 @dataclass(frozen=True)
@@ -51,21 +52,32 @@ class FakeCluster:
         self._power: Power = "Running"
         self._count = pool_count
         self._joined: datetime = world.now
+        self.owned = True  # whether pool and cluster carry our tag
+        self.may_delete = False
+        self.gone = False
         self.failures: list[str] = []  # what the next operations end with
 
     def state(self) -> ClusterState:
         with self._world.effect("cluster.state", changes=False):
             running = self._running()
             provisioning = (
-                {"start": "Starting", "stop": "Stopping", "pool": "Updating"}[running.kind] if running else ""
+                {"start": "Starting", "stop": "Stopping", "pool": "Updating", "delete": "Deleting"}[running.kind]
+                if running
+                else ""
             )
-            return ClusterState(self._power, running is not None, self._count, provisioning or "Succeeded")
+            return ClusterState(
+                self._power, running is not None, self._count, provisioning or "Succeeded", SIZE, "User",
+                pool_owned=self.owned, owned=self.owned, may_delete=self.may_delete, others={"Standard_D4s_v5": 1},
+            )  # fmt: skip
 
     def begin_start(self) -> str:
         return self._begin("start", self._pace.start)
 
     def begin_stop(self) -> str:
         return self._begin("stop", self._pace.stop)
+
+    def begin_delete(self) -> str:
+        return self._begin("delete", self._pace.stop)
 
     def begin_pool(self, count: int) -> str:
         return self._begin("pool", self._pace.pool, count)
@@ -93,7 +105,7 @@ class FakeCluster:
         with self._world.effect(f"cluster.begin_{kind}", "" if count is None else str(count)):
             if self._running() is not None:
                 raise CloudRefused("OperationNotAllowed", "Another operation is in progress.", "It is tried again.")
-            if self._power == "Stopped" and kind != "start":
+            if self._power == "Stopped" and kind not in ("start", "delete"):
                 raise CloudRefused("OperationNotAllowed", "The cluster is stopped.", "It is tried again.")
             token = f"token-{len(self._operations) + 1}"
             failure = self.failures.pop(0) if self.failures else None
@@ -119,6 +131,8 @@ class FakeCluster:
                 self._power = "Running"
             case "stop":
                 self._power = "Stopped"
+            case "delete":
+                self.gone = True
             case "pool":
                 self._count = operation.count or 0
         self._joined = operation.ends + timedelta(seconds=self._pace.node_join)

@@ -1,41 +1,53 @@
 """The managed cluster through Azure Resource Manager. Implements ``Cluster`` and gives access to the Kubernetes API.
 
 Long operations are begun and left: their continuation token goes into the state container, and a later step, in whatever
-process, looks at them again. Nothing here waits for one.
+process, looks at them again. Nothing here waits for one, and no call takes longer than its `Patience`.
 """
 
-import base64
+import binascii
 import ipaddress
-from collections.abc import Callable, Iterator
+import json
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from http import HTTPStatus
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
-import yaml
+from azure.core import MatchConditions
 from azure.core.credentials import TokenCredential
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
-from azure.core.pipeline import PipelineRequest
-from azure.core.pipeline.policies import BearerTokenCredentialPolicy
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    DecodeError,
+    HttpResponseError,
+    ServiceRequestTimeoutError,
+    ServiceResponseError,
+    ServiceResponseTimeoutError,
+)
 from azure.core.polling import LROPoller
+from azure.core.polling.base_polling import BadResponse, BadStatus
+from azure.core.rest import HttpResponse
 from azure.mgmt.containerservice import ContainerServiceClient
-from azure.mgmt.containerservice.models import AgentPool
+from azure.mgmt.containerservice.models import AgentPool, CredentialResult, ManagedCluster
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
-from deployer.errors import CloudRefused, SlipwayError
-from deployer.ports import ClusterAccess, ClusterState, OperationState, Power
+from deployer.adapters import kubeconfig
+from deployer.adapters.azure_pipeline import LoopbackBearer, Patience
+from deployer.adapters.azure_refusals import Refusal, explained, from_document
+from deployer.errors import AzureRefused, SlipwayError
+from deployer.ports import ClusterAccess, ClusterState, OperationKind, OperationState, Power
 from deployer.settings import ClusterSettings
 
-# The Entra application of every AKS cluster's API server.
-_AKS_SERVER = "6dae42f8-4368-4678-94ff-3960e28e3630"
-_TIMEOUTS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60, "retry_total": 3}
-
-
-class _LoopbackBearer(BearerTokenCredentialPolicy[Any, Any]):
-    """Sends the token over plain http: for an address that never leaves this machine, and for no other."""
-
-    def on_request(self, request: PipelineRequest[Any]) -> None:
-        request.context["enforce_https"] = False
-        super().on_request(request)
+# A lost answer to a request that begins something is not asked for again: what it began is seen at the next look.
+_ONCE: dict[str, Any] = {"retry_read": 0}
+_LOST = (
+    "azure_operation_lost: The token of the operation '{kind}' cannot be read any more, so its end cannot be seen. "
+    "It is begun anew if the cluster shows that it is needed."
+)
+_log = logging.getLogger(__name__)
+_OWNED = "slipway"  # tag of pools and clusters that the idle ladder may take down: "owned"
+_MAY_DELETE = "slipway-may-delete"  # tag of a cluster that it may delete: the cluster's own name
 
 
 class _Unattended(ARMPolling):
@@ -45,24 +57,26 @@ class _Unattended(ARMPolling):
         """Does not wait: a later step looks again."""
 
 
-def container_service(settings: ClusterSettings, credential: TokenCredential) -> ContainerServiceClient:
-    """The SDK's client for the configured Azure.
+def container_service(
+    settings: ClusterSettings, credential: TokenCredential, patience: Patience | None = None
+) -> ContainerServiceClient:
+    """The SDK's client for the configured Azure; ``patience`` bounds its calls.
 
     Raises:
         SlipwayError: ``bad_setting``, where a token would travel over plain http to another machine.
     """
     url = urlsplit(settings.arm_url)
     scope = f"{settings.arm_audience}/.default"
-    policy: dict[str, Any] = {}
+    options = (patience or Patience()).options
     if url.scheme != "https":
         if not _loopback(url.hostname or ""):
             raise SlipwayError(
                 "bad_setting", f"SLIPWAY_CLUSTER__ARM_URL is {settings.arm_url}: a token must not travel over plain http.",
                 "Use an https address.",
             )  # fmt: skip
-        policy["authentication_policy"] = _LoopbackBearer(credential, scope)
+        options["authentication_policy"] = LoopbackBearer(credential, scope)
     return ContainerServiceClient(
-        credential, settings.subscription_id, settings.arm_url, credential_scopes=[scope], **policy, **_TIMEOUTS
+        credential, settings.subscription_id, settings.arm_url, credential_scopes=[scope], **options
     )
 
 
@@ -85,108 +99,218 @@ class AksCluster:
         self._credential = credential
 
     def state(self) -> ClusterState:
-        """Power, pool size, and whether an operation is under way on either."""
+        """Power, pool size, and whether an operation is under way on either. A failed state of either is its provisioning."""
         with _named(f"look at cluster '{self._name}'"):
             cluster = self._client.managed_clusters.get(self._group, self._name)
+        with _named(f"look at pool '{self._pool}' of cluster '{self._name}'"):
             pool = self._client.agent_pools.get(self._group, self._name, self._pool)
         power: Power = "Stopped" if cluster.power_state and cluster.power_state.code == "Stopped" else "Running"
         states = (cluster.provisioning_state or "Succeeded", pool.provisioning_state or "Succeeded")
         under_way = next((state for state in states if state not in ("Succeeded", "Failed", "Canceled")), None)
-        return ClusterState(power, under_way is not None, pool.count or 0, under_way or states[0])
+        shown = under_way or next((state for state in states if state != "Succeeded"), "Succeeded")
+        return ClusterState(
+            power, under_way is not None, pool.count or 0, shown, pool_size=pool.vm_size or "",
+            pool_mode=str(pool.mode or ""), pool_owned=_owned(pool.tags), owned=_owned(cluster.tags),
+            may_delete=(cluster.tags or {}).get(_MAY_DELETE) == self._name, others=_others(cluster, self._pool),
+        )  # fmt: skip
 
     def begin_start(self) -> str:
         """Starts the stopped cluster."""
         with _named(f"start cluster '{self._name}'"):
-            return _token(self._client.managed_clusters.begin_start(self._group, self._name, polling=_Unattended()))
+            return _token(
+                self._client.managed_clusters.begin_start(self._group, self._name, polling=_Unattended(), **_ONCE)
+            )
 
     def begin_stop(self) -> str:
         """Stops the running cluster."""
         with _named(f"stop cluster '{self._name}'"):
-            return _token(self._client.managed_clusters.begin_stop(self._group, self._name, polling=_Unattended()))
+            return _token(
+                self._client.managed_clusters.begin_stop(self._group, self._name, polling=_Unattended(), **_ONCE)
+            )
 
     def begin_pool(self, count: int) -> str:
-        """Sets the GPU pool's node count; the pool's autoscaler is switched off, for it would undo this."""
+        """Sets the GPU pool's node count; the pool's autoscaler is switched off, for it would undo this.
+
+        The pool as it was read is written back, on the condition that nobody has changed it in between.
+        """
         with _named(f"scale pool '{self._pool}' to {count}"):
             pool = self._client.agent_pools.get(self._group, self._name, self._pool)
             pool.count = count
             pool.enable_auto_scaling = False
             pool.min_count = pool.max_count = None
+            unchanged: dict[str, Any] = (
+                {"etag": pool.e_tag, "match_condition": MatchConditions.IfNotModified} if pool.e_tag else {}
+            )
             return _token(
                 self._client.agent_pools.begin_create_or_update(
-                    self._group, self._name, self._pool, pool, polling=_Unattended()
+                    self._group, self._name, self._pool, pool, polling=_Unattended(), **unchanged, **_ONCE
                 )
             )
 
-    def operation(self, kind: Literal["start", "stop", "pool"], token: str) -> OperationState:
-        """Looks once at the operation that the token resumes."""
+    def begin_delete(self) -> str:
+        """Deletes the cluster; storage is not touched."""
+        with _named(f"delete cluster '{self._name}'"):
+            return _token(
+                self._client.managed_clusters.begin_delete(self._group, self._name, polling=_Unattended(), **_ONCE)
+            )
+
+    def abort(self, kind: Literal["start", "stop", "pool"]) -> None:
+        """Aborts the latest operation on the cluster, or on its GPU pool; its own token then tells that it was canceled."""
+        unattended: dict[str, Any] = {"polling": _Unattended(), **_ONCE}
+        with _named(f"abort the operation '{kind}' of cluster '{self._name}'"):
+            match kind:
+                case "start" | "stop":
+                    self._client.managed_clusters.begin_abort_latest_operation(self._group, self._name, **unattended)
+                case "pool":
+                    self._client.agent_pools.begin_abort_latest_operation(
+                        self._group, self._name, self._pool, **unattended
+                    )
+
+    def operation(self, kind: OperationKind, token: str) -> OperationState:
+        """Looks once at the operation that the token resumes, whichever process began it.
+
+        Azure forgets operations after some days, and a token of another SDK may not be readable: then the operation is
+        over as far as can be known, and what came of it is seen at the cluster.
+        """
+        what = {
+            "start": "start the cluster", "stop": "stop the cluster", "delete": "delete the cluster",
+            "pool": f"scale pool '{self._pool}'",
+        }[kind]  # fmt: skip
         method: ARMPolling = _Unattended()
-        with _named(f"look at the operation '{kind}'"):
-            resume: dict[str, Any] = {"polling": method, "continuation_token": token}
-            clusters, pools = self._client.managed_clusters, self._client.agent_pools
+        with _named(f"tell how far the operation '{kind}' is"):
+            if not self._resumed(kind, token, method):
+                return OperationState(running=False, failure=_LOST.format(kind=kind))
+            if not method.finished():
+                try:
+                    method.update_status()
+                except (BadStatus, BadResponse) as error:  # what the SDK's poller raises here is no AzureError
+                    answer = method._pipeline_response.http_response
+                    if answer.status_code == HTTPStatus.NOT_FOUND:
+                        return OperationState(running=False)
+                    raise HttpResponseError(response=answer, error=error) from error
+            if not method.finished():
+                return OperationState(running=True)
+            failed = method.status().lower() != "succeeded"
+            return OperationState(running=False, failure=_failure(what, method) if failed else None)
+
+    def _resumed(self, kind: OperationKind, token: str, method: ARMPolling) -> bool:
+        """Whether the token could be read. Without one the SDK would begin the operation anew."""
+        if not token:
+            return False
+        resume: dict[str, Any] = {"polling": method, "continuation_token": token}
+        clusters, pools = self._client.managed_clusters, self._client.agent_pools
+        try:
             match kind:
                 case "start":
                     clusters.begin_start(self._group, self._name, **resume)
                 case "stop":
                     clusters.begin_stop(self._group, self._name, **resume)
+                case "delete":
+                    clusters.begin_delete(self._group, self._name, **resume)
                 case "pool":
                     pools.begin_create_or_update(self._group, self._name, self._pool, AgentPool(), **resume)
-            if not method.finished():
-                try:
-                    method.update_status()
-                except ResourceNotFoundError:  # Azure forgets an operation after some days: the cluster's state tells
-                    return OperationState(running=False)
-            if not method.finished():
-                return OperationState(running=True)
-            failed = method.status().lower() != "succeeded"
-            return OperationState(running=False, failure=_failure(method) if failed else None)
+        except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
+            _log.warning("the token of the operation '%s' cannot be read: %s", kind, error)
+            return False
+        return True
 
     def access(self) -> ClusterAccess:
-        """How to reach the Kubernetes API: as the user credentials say, with an Entra token where they ask for one."""
-        with _named(f"get the credentials of cluster '{self._name}'"):
-            found = self._client.managed_clusters.list_cluster_user_credentials(self._group, self._name, format="exec")
-        if not found.kubeconfigs or found.kubeconfigs[0].value is None:
-            raise CloudRefused("no_credentials", f"Azure gave no credentials for cluster '{self._name}'.", "")
-        return _access(yaml.safe_load(bytes(found.kubeconfigs[0].value)), self._entra_token)
+        """How to reach the Kubernetes API: as the user credentials say, with an Entra token where they ask for one.
 
-    def _entra_token(self) -> str:
-        return self._credential.get_token(f"{_AKS_SERVER}/.default").token
+        With local accounts disabled that is all there is; else a certificate or a token stands in the kubeconfig itself.
+        """
+        what = f"give the credentials of cluster '{self._name}'"
+        with _named(what):
+            found = self._client.managed_clusters.list_cluster_user_credentials(self._group, self._name, format="exec")
+        given = bytes((found.kubeconfigs or [CredentialResult()])[0].value or b"{}").decode(errors="replace")
+        try:
+            return kubeconfig.access(given, "", self._entra_token, name=f"the kubeconfig of cluster '{self._name}'")
+        except SlipwayError as error:
+            raise AzureRefused(
+                "no_credentials", f"Azure did not {what}: {error.message}",
+                "az aks get-credentials --format exec shows it; sign-in by Entra or a local account must be there.",
+            ) from error  # fmt: skip
+
+    def _entra_token(self, application: str) -> str:
+        with _named(f"give a token for the Kubernetes API of cluster '{self._name}'"):
+            return self._credential.get_token(f"{application}/.default").token
+
+
+def _owned(tags: Mapping[str, str] | None) -> bool:
+    return (tags or {}).get(_OWNED) == "owned"
+
+
+def _others(cluster: ManagedCluster, pool: str) -> dict[str, int]:
+    """Nodes of the cluster's other pools, by VM size."""
+    nodes: dict[str, int] = {}
+    for profile in cluster.agent_pool_profiles or []:
+        if profile.name != pool and profile.vm_size:
+            nodes[profile.vm_size] = nodes.get(profile.vm_size, 0) + (profile.count or 0)
+    return nodes
 
 
 @contextmanager
 def _named(what: str) -> Iterator[None]:
-    """Turns what the SDK raises into an error that names what was attempted, with Azure's own code and message."""
+    """Turns what the SDK raises into an error that names what was attempted, the cause and the cure."""
     try:
         yield
+    except ClientAuthenticationError as error:
+        if error.response is not None and error.response.status_code != 401:
+            raise explained(what, _answered(error)) from error
+        said = error.message if error.response is None else _answered(error).message
+        raise AzureRefused(
+            "azure_sign_in", f"Azure did not {what}: Slipway's identity could not sign in ({_first_line(said)})",
+            "The app needs a managed identity, switched on and of the cluster's tenant; AZURE_CLIENT_ID names a user-assigned "
+            "one.",
+        ) from error  # fmt: skip
     except HttpResponseError as error:
-        code = error.error.code if error.error and error.error.code else f"http_{error.status_code}"
-        raise CloudRefused(code, f"Azure did not {what}: {error.message}", "It is tried again.") from error
+        raise explained(what, _answered(error)) from error
+    except (ServiceRequestTimeoutError, ServiceResponseTimeoutError) as error:
+        raise AzureRefused(
+            "azure_timeout", f"Azure did not {what}: it did not answer in time ({_first_line(str(error))})",
+            "It is tried again; what it had accepted is seen then.",
+        ) from error  # fmt: skip
+    except ServiceResponseError as error:
+        raise AzureRefused(
+            "azure_cut", f"Azure did not {what}: the connection was cut before its answer ({_first_line(str(error))})",
+            "It is tried again; what it had accepted is seen then.",
+        ) from error  # fmt: skip
     except AzureError as error:
-        raise CloudRefused("azure_unreachable", f"Azure did not {what}: {error}", "It is tried again.") from error
+        raise AzureRefused(
+            "azure_unreachable", f"Azure did not {what}: it cannot be reached ({_first_line(str(error))})",
+            "It is tried again. Check SLIPWAY_CLUSTER__ARM_URL, and that the app's network lets it out.",
+        ) from error  # fmt: skip
+
+
+def _answered(error: HttpResponseError) -> Refusal:
+    """Azure's answer: its JSON where it is one, else what the SDK made of it."""
+    response, status = cast(HttpResponse | None, error.response), error.status_code
+    if response is None:
+        unread = HTTPStatus.OK if isinstance(error, DecodeError) else None
+        return Refusal(type(error).__name__, _first_line(str(error.message)), status or unread)
+    waiting = str(response.headers.get("Retry-After") or "")
+    retry_after = float(waiting) if waiting.isdigit() else None
+    try:
+        document = json.loads(response.text())
+    except (ValueError, AzureError):
+        return Refusal(f"HTTP {status}", _first_line(str(error.message)), status, retry_after)
+    inner = document.get("error", document) if isinstance(document, dict) else None
+    return from_document(inner, status, retry_after)
+
+
+def _first_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no reason given"])[0]
 
 
 def _token(poller: LROPoller[Any]) -> str:
     return str(poller.continuation_token())
 
 
-def _failure(method: ARMPolling) -> str:
-    """Azure's words for why an operation failed."""
-    body = method._pipeline_response.http_response.json()
-    error = body.get("error") or {}
-    return f"{error.get('code', method.status())}: {error.get('message', 'Azure gave no reason')}"
-
-
-def _access(kubeconfig: dict[str, Any], entra_token: Callable[[], str]) -> ClusterAccess:
-    """Reads a kubeconfig of one cluster and one user; an exec plugin (kubelogin) stands for an Entra token."""
-    cluster = kubeconfig["clusters"][0]["cluster"]
-    user = kubeconfig["users"][0]["user"]
-    authority = cluster.get("certificate-authority-data")
-    server, ca = cluster["server"], base64.b64decode(authority) if authority else None
-    if "exec" in user:
-        return ClusterAccess(server, ca, token=entra_token)
-    if "client-certificate-data" in user:
-        return ClusterAccess(
-            server, ca, certificate=base64.b64decode(user["client-certificate-data"]),
-            key=base64.b64decode(user["client-key-data"]),
-        )  # fmt: skip
-    token = user["token"]
-    return ClusterAccess(server, ca, token=lambda: str(token))
+def _failure(what: str, method: ARMPolling) -> str:
+    """Why an operation that was accepted has failed, in one line."""
+    try:
+        body = json.loads(method._pipeline_response.http_response.text())
+    except ValueError:
+        body = None
+    error = body.get("error") if isinstance(body, dict) else None
+    return explained(what, from_document(error or {"code": method.status()})).in_line

@@ -23,6 +23,8 @@ _RESOURCES = {
     "Deployment": ("apps/v1", "deployments", True),
     "PodDisruptionBudget": ("policy/v1", "poddisruptionbudgets", True),
     "HorizontalPodAutoscaler": ("autoscaling/v2", "horizontalpodautoscalers", True),
+    "NetworkPolicy": ("networking.k8s.io/v1", "networkpolicies", True),
+    "InferenceService": ("serving.kserve.io/v1beta1", "inferenceservices", True),
 }
 
 
@@ -41,6 +43,8 @@ def connect(access: ClusterAccess) -> DynamicClient:
     """A client for this cluster. The token is asked for with each request, so that it may expire."""
     configuration = kubernetes_client.Configuration(host=access.server, retries=2)
     configuration.proxy = None  # the API server is reached directly, inside the virtual network
+    configuration.verify_ssl = access.verify
+    configuration.tls_server_name = access.server_name
     if access.authority is not None:
         configuration.ssl_ca_cert = _file(access.authority)
     if access.certificate is not None and access.key is not None:

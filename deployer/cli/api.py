@@ -87,13 +87,18 @@ class Api:
         """The cluster's state, its GPU pool and what the idle timer means to do."""
         return self._call("GET", "/api/cluster")
 
-    def wake(self) -> Document:
-        """Asks for the cluster to be woken; it takes its time."""
-        return self._call("POST", "/api/cluster/wake")
+    def cluster_plan(self) -> Document:
+        """What the idle ladder would do next, and what each rung saves and costs."""
+        return self._call("GET", "/api/cluster/plan")
 
-    def sleep(self) -> Document:
-        """Asks for idle compute to go now."""
-        return self._call("POST", "/api/cluster/sleep")
+    def order(self, kind: str, minutes: int | None) -> Document:
+        """Has the cluster woken, put to sleep or held as it is, or such an order taken back: wake, sleep, hold, release."""
+        query = "" if minutes is None else f"?minutes={minutes}"
+        return self._call("POST", f"/api/cluster/{kind}{query}")
+
+    def ledger(self, month: str | None) -> Document:
+        """What ran in a month, and what it cost."""
+        return self._call("GET", "/api/ledger" + ("" if month is None else f"?month={quote(month)}"))
 
     def _call(
         self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None,

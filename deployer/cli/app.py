@@ -29,8 +29,11 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name; Cat
 class ClusterAction(StrEnum):
     """What may be asked of the cluster."""
 
+    plan = "plan"
     wake = "wake"
     sleep = "sleep"
+    hold = "hold"
+    release = "release"
 
 
 @app.callback()
@@ -208,25 +211,53 @@ def doctor(
 @app.command()
 def cluster(
     context: typer.Context,
-    action: Annotated[ClusterAction | None, typer.Argument(help="wake or sleep; else the state is shown.")] = None,
+    action: Annotated[ClusterAction | None, typer.Argument(help="Nothing shows the cluster as it is.")] = None,
+    minutes: Annotated[
+        int | None,
+        typer.Option("--for", metavar="MINUTES", min=1, help="How long the order outranks the idle timer; default 60."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the cluster, or have it woken or put to sleep."""
-    from deployer.cli import show  # noqa: PLC0415
+    """Show the cluster or what is planned for it; wake it, put it to sleep, hold it as it is, or release it again."""
+    from deployer.cli import show, show_cluster  # noqa: PLC0415
     from deployer.cli.api import Api  # noqa: PLC0415
 
     api = Api(find_target(_options(context)))
     match action:
-        case ClusterAction.wake:
-            answer = api.wake()
-        case ClusterAction.sleep:
-            answer = api.sleep()
         case None:
             answer = api.cluster()
+        case ClusterAction.plan:
+            answer = api.cluster_plan()
+        case order:
+            answer = api.order(order.value, minutes)
     if as_json:
         _print_json(answer)
+    elif action is ClusterAction.plan:
+        show_cluster.plan(show.console(), answer)
     else:
-        show.cluster(show.console(), answer)
+        show_cluster.cluster(show.console(), answer)
+
+
+@app.command()
+def ledger(
+    context: typer.Context,
+    month: Annotated[str | None, typer.Option(metavar="YYYY-MM", help="Default: this month.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the month's changes as CSV, and nothing else.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what ran in a month, who changed it and why, and what it cost against always on."""
+    from deployer.cli import show, show_cluster  # noqa: PLC0415
+    from deployer.cli.api import Api  # noqa: PLC0415
+
+    if as_csv and as_json:
+        raise Usage("usage", "--csv and --json cannot both be meant.", "Give one of them.")
+    answer = Api(find_target(_options(context))).ledger(month)
+    if as_json:
+        _print_json(answer)
+    elif as_csv:
+        show_cluster.ledger_csv(answer, sys.stdout)
+    else:
+        show_cluster.ledger(show.console(), answer)
 
 
 @app.command()

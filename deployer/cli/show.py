@@ -31,13 +31,15 @@ def models(console: Console, found: Sequence[Document]) -> None:
     if not found:
         console.print("There are no models yet. Put one there: slipway push MODEL.keras --wait")
         return
-    table = _table("model", "state", "version", "updated", "")
+    table = new_table("model", "state", "version", "updated", "")
     for model in found:
         why = " ".join(part for part in (model.get("reason"), model.get("hint")) if part)
         version = f"v{model['version']}" if model.get("version") is not None else "-"
         if model["asleep"] and model["state"] != "asleep":
             version += " (asleep)"
-        table.add_row(escape(model["name"]), _state(model["state"]), version, _time(model.get("updated")), escape(why))
+        table.add_row(
+            escape(model["name"]), state_mark(model["state"]), version, moment(model.get("updated")), escape(why)
+        )
     console.print(table)
 
 
@@ -45,7 +47,7 @@ def model(console: Console, shown: Document, target: Target) -> None:
     """Everything about one model."""
     serves = "sleeps, and wakes with its first request" if shown["asleep"] else "serves"
     version = f", v{shown['version']} {serves}" if shown.get("version") is not None else ""
-    console.print(f"[bold]{escape(shown['name'])}[/bold]  {_state(shown['state'])}{version}")
+    console.print(f"[bold]{escape(shown['name'])}[/bold]  {state_mark(shown['state'])}{version}")
     if rollout := shown.get("rollout"):
         console.print(f"  rollout of v{rollout['version']}: {escape(rollout['message'] or rollout['step'])}")
     if shown.get("reason"):
@@ -67,17 +69,17 @@ def model(console: Console, shown: Document, target: Target) -> None:
         console.print()
         for entry in shown["history"]:
             why = f" ({entry['why']})" if entry.get("why") else ""
-            line = f"  {_time(entry['at'])}  {entry['who']}: {entry['what']}{why}"
+            line = f"  {moment(entry['at'])}  {entry['who']}: {entry['what']}{why}"
             console.print(escape(line), soft_wrap=True)
 
 
 def _versions(found: Sequence[Document]) -> Table:
-    table = _table("version", "state", "made", "source", "size", "labels", "")
+    table = new_table("version", "state", "made", "source", "size", "labels", "")
     for version in sorted(found, key=lambda item: item["version"], reverse=True):
         source = (version.get("source") or {}).get("name", "-")
         labels = str(version["labels"]) if version.get("labels") else "-"
         table.add_row(
-            f"v{version['version']}", _state(version["state"]), _time(version.get("created")), escape(source),
+            f"v{version['version']}", state_mark(version["state"]), moment(version.get("created")), escape(source),
             size(version.get("bytes") or 0), labels, escape(version.get("reason") or ""),
         )  # fmt: skip
     return table
@@ -87,9 +89,9 @@ def stage_line(stage: Document) -> str:
     """One stage of a timeline with its duration, as rich markup."""
     number = f"v{stage['version']}" if stage.get("version") is not None else ""
     detail = escape(stage.get("detail") or "")
-    mark = _state(stage["outcome"], _MARKS.get(stage["outcome"], "?"))
+    mark = state_mark(stage["outcome"], _MARKS.get(stage["outcome"], "?"))
     attempt = f"attempt {stage['attempt']}" if stage.get("attempt", 1) > 1 else ""
-    when = "-".join(_time(stage[name])[11:] for name in ("started", "ended") if stage.get(name))
+    when = "-".join(moment(stage[name])[11:] for name in ("started", "ended") if stage.get(name))
     told = "  ".join(part for part in (attempt, detail) if part)
     return f"  {mark} {number:4} {stage['stage']:<10} {when}  {stage['seconds']:7.2f} s  {told}"
 
@@ -134,14 +136,14 @@ def findings(console: Console, answer: Document) -> None:
         console.print("no record was lost")
     for found in answer["findings"]:
         message = f": {escape(found['message'])}" if found["message"] else ""
-        console.print(f"{_state(found['level'])} {escape(found['check'])}{message}", soft_wrap=True)
+        console.print(f"{state_mark(found['level'])} {escape(found['check'])}{message}", soft_wrap=True)
         if found["hint"]:
             console.print(f"  {escape(found['hint'])}", soft_wrap=True)
 
 
 def predictions(console: Console, results: Sequence[Document]) -> None:
     """The table of labels and scores, image by image."""
-    table = _table("image", "label", "score", "version")
+    table = new_table("image", "label", "score", "version")
     for result in results:
         if "error" in result:
             continue
@@ -157,21 +159,6 @@ def predictions(console: Console, results: Sequence[Document]) -> None:
         if "error" in result:
             told = result["error"]
             console.print(f"{escape(result['image'])}: [red]{escape(told['message'])}[/red] {escape(told['hint'])}")
-
-
-def cluster(console: Console, shown: Document) -> None:
-    """The cluster, its GPU pool and what the idle timer means to do."""
-    pool, idle = shown.get("pool"), shown.get("idle")
-    console.print(f"cluster  {_state(shown['state'])} ({escape(str(shown.get('power') or '-'))})")
-    if pool:
-        wanted = f", {pool['wanted']} wanted" if pool.get("wanted") not in (None, pool["count"]) else ""
-        console.print(
-            f"GPU pool {escape(str(pool['name']))}: {pool['count']} {'node' if pool['count'] == 1 else 'nodes'}{wanted}"
-        )
-    if idle:
-        quiet = f" for {idle['due_in_seconds']:.0f} s at least" if idle.get("due_in_seconds") is not None else ""
-        rung = f"next: {idle['rung']}" if idle.get("rung") else f"nothing goes{quiet}"
-        console.print(f"idle     {rung}: {escape(str(idle.get('reason') or '-'))}")
 
 
 def waking(console: Console, error: Waking) -> None:
@@ -245,19 +232,22 @@ def console(*, stderr: bool = False) -> Console:
     return Console(file=stream, highlight=False, width=None if stream.isatty() else 160)
 
 
-def _table(*columns: str) -> Table:
+def new_table(*columns: str) -> Table:
+    """A table without lines."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column)
     return table
 
 
-def _state(state: str, text: str | None = None) -> str:
+def state_mark(state: str, text: str | None = None) -> str:
+    """A state in its colour, as rich markup."""
     style = _STYLES.get(state, "yellow")
     return f"[{style}]{escape(text or state)}[/{style}]"
 
 
-def _time(iso: str | None) -> str:
+def moment(iso: str | None) -> str:
+    """A time without its zone."""
     return iso.replace("T", " ")[:19] if iso else "-"
 
 

@@ -9,9 +9,12 @@ from localcloud.aks.options import Options, parse
 from localcloud.aks.stand_in import AksStandIn
 from localcloud.arm import ProvisioningError
 from localcloud.kubelet import LoopbackUnavailableError
+from localcloud.kubernetes.kserve import install_kserve
 
 
 async def _run(options: Options) -> None:
+    if options.kserve:
+        install_kserve()
     ending = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ending.set)

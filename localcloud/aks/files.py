@@ -23,6 +23,8 @@ class Keepsakes(BaseModel):
     kubectl_port: int = 0
     arm_port: int = 0
     loopback_prefix: str | None = None
+    furnished: bool = False
+    """A new cluster has got what it comes with."""
 
     @classmethod
     def load(cls, path: Path) -> "Keepsakes":

@@ -24,6 +24,7 @@ from localcloud.kubelet import (
     LoopbackUnavailableError,
     NodeAgent,
     background,
+    leftovers,
 )
 
 _log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class LocalInfrastructure:
         settings: KubeletSettings,
         join_seconds: float,
         folder: Path,
+        furnish: Callable[[KubernetesClient], Awaitable[None]],
     ) -> None:
         self._start_api = start_api
         self._token = kubernetes_token
@@ -65,11 +67,13 @@ class LocalInfrastructure:
         self._settings = settings
         self._join_seconds = join_seconds
         self._folder = folder
+        self._furnish = furnish
         self._api: RunningApi | None = None
         self._client: KubernetesClient | None = None
         self._proxy: asyncio.Task[None] | None = None
         self._agents: dict[str, NodeAgent] = {}
         self._resuming = True
+        leftovers.end(folder)
         shutil.rmtree(folder, ignore_errors=True)  # of pods that an earlier process ran
 
     async def converge(self, cluster: Cluster) -> None:
@@ -82,6 +86,8 @@ class LocalInfrastructure:
             await asyncio.gather(*(self._remove(name) for name in self._agents.keys() - wanted.keys()))
             if cluster.power is Power.STOPPED:
                 await self._down()
+            for name in wanted.keys() & self._agents.keys():
+                await self._agents[name].describe(wanted[name])
             for name in wanted.keys() - self._agents.keys():
                 agent = NodeAgent(
                     wanted[name],
@@ -112,6 +118,7 @@ class LocalInfrastructure:
             self._client = KubernetesClient(self._api.url, self._token, user_agent="kubelet")
             proxy = ServiceProxy(self._client, self._service_addresses)
             self._proxy = background.start(proxy.run(), "service proxy")
+            await self._furnish(self._client)
         return self._client
 
     async def _down(self) -> None:

@@ -28,8 +28,9 @@ def _node(cluster: Cluster, pool: Pool, number: int) -> NodeDescription:
         name=name,
         labels=_labels(cluster, pool, size, name),
         taints=[_taint(text) for text in _taints(pool)],
-        capacity=_resources(size, size.cores * 1000, size.memory_gib * 1024),
-        allocatable=_resources(size, size.cores * 1000 - 140, int(size.memory_gib * 1024 * 0.9) - 100),
+        capacity=_resources(size.cores * 1000, size.memory_gib * 1024),
+        allocatable=_resources(size.cores * 1000 - 140, int(size.memory_gib * 1024 * 0.9) - 100),
+        gpus=size.gpus,
         provider_id=f"azure:///subscriptions/{cluster.subscription_id}/resourceGroups/{group}"
         f"/providers/Microsoft.Compute/virtualMachineScaleSets/{scale_set}/virtualMachines/{number}",
         kubernetes_version=cluster.kubernetes_version,
@@ -39,14 +40,20 @@ def _node(cluster: Cluster, pool: Pool, number: int) -> NodeDescription:
 def _labels(cluster: Cluster, pool: Pool, size: MachineSize, name: str) -> dict[str, str]:
     labels = {
         "agentpool": pool.name,
+        "beta.kubernetes.io/arch": "amd64",
+        "beta.kubernetes.io/instance-type": pool.vm_size,
+        "beta.kubernetes.io/os": "linux",
         "kubernetes.azure.com/agentpool": pool.name,
         "kubernetes.azure.com/cluster": f"MC_{cluster.resource_group}_{cluster.name}_{cluster.location}",
         "kubernetes.azure.com/mode": pool.mode.value.lower(),
+        "kubernetes.azure.com/nodepool-type": "VirtualMachineScaleSets",
+        "kubernetes.azure.com/os-sku": "Ubuntu",
         "kubernetes.azure.com/role": "agent",
         "kubernetes.io/arch": "amd64",
         "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",
         "kubernetes.io/role": "agent",
+        "node-role.kubernetes.io/agent": "",
         "node.kubernetes.io/instance-type": pool.vm_size,
         "topology.kubernetes.io/region": cluster.location,
         "topology.kubernetes.io/zone": "0",
@@ -70,10 +77,9 @@ def _taint(text: str) -> Object:
     return {"key": key, "effect": effect} | ({"value": value} if value else {})
 
 
-def _resources(size: MachineSize, millicores: int, mebibytes: int) -> dict[str, str]:
+def _resources(millicores: int, mebibytes: int) -> dict[str, str]:
     cpu = str(millicores // 1000) if millicores % 1000 == 0 else f"{millicores}m"
-    found = {"cpu": cpu, "memory": f"{mebibytes * 1024}Ki", "ephemeral-storage": "129886128Ki", "pods": "110"}
-    return found | ({"nvidia.com/gpu": str(size.gpus)} if size.gpus else {})
+    return {"cpu": cpu, "memory": f"{mebibytes * 1024}Ki", "ephemeral-storage": "129886128Ki", "pods": "110"}
 
 
 def _base36(number: int) -> str:

@@ -4,13 +4,15 @@ import contextlib
 import socket
 from types import TracebackType
 
+from localcloud.aks import device_plugin
 from localcloud.aks.files import Keepsakes, write_atomically
 from localcloud.aks.infrastructure import LocalInfrastructure, RunningApi
 from localcloud.aks.options import Options
 from localcloud.aks.service_addresses import ServiceAddresses
 from localcloud.arm import ArmServer, Cluster, ClusterStore, ControlPlane, Identity, KubeconfigSource, Pool
 from localcloud.arm.model import Mode
-from localcloud.kubelet import BlobMirrors, ImageRegistry, LoopbackRange, tensorflow_serving
+from localcloud.kubelet import BlobMirrors, ImageRegistry, KubernetesClient, LoopbackRange, tensorflow_serving
+from localcloud.kubelet import device_plugin as plugin_image
 from localcloud.kubernetes import KubernetesApi
 
 _HOST = "127.0.0.1"
@@ -45,7 +47,9 @@ class AksStandIn:
         network = LoopbackRange.claim(kept.loopback_prefix)
         undo.callback(network.close)
         service_addresses = ServiceAddresses(network.services, data / "service_addresses.json")
-        mirrors = await undo.enter_async_context(BlobMirrors(options.storage_connection_string, data / "mirrors"))
+        mirrors = await undo.enter_async_context(
+            BlobMirrors(options.storage_connection_string, data / "mirrors", poll_seconds=options.mount_cache)
+        )
         kubernetes_port = _port(options.kubernetes_port, kept.kubernetes_port)
         kubectl_port = _port(options.kubectl_port, kept.kubectl_port)
         arm_port = _port(options.arm_port, kept.arm_port)
@@ -63,16 +67,24 @@ class AksStandIn:
                 open_port=kubectl_port,
             )
 
+        async def furnish(client: KubernetesClient) -> None:
+            held = Keepsakes.load(kept_file)
+            if not held.furnished:
+                if options.device_plugin:
+                    await device_plugin.install(client)
+                held.model_copy(update={"furnished": True}).save(kept_file)
+
         infrastructure = LocalInfrastructure(
             start_api,
             kubernetes_token=kept.kubernetes_token,
             network=network,
             service_addresses=service_addresses,
-            images=ImageRegistry([*options.images, tensorflow_serving()]),
+            images=ImageRegistry([*options.images, tensorflow_serving(), plugin_image()]),
             mirrors=mirrors,
             settings=options.kubelet,
             join_seconds=options.delays.node_join,
             folder=data / "kubelet",
+            furnish=furnish,
         )
         control = ControlPlane(
             ClusterStore(data / "cluster.json"), _new_cluster(options, kept), options.delays, options.gpu_max
@@ -84,7 +96,8 @@ class AksStandIn:
         arm = ArmServer(control, identity, KubeconfigSource(url, kept.kubernetes_token))
         undo.push_async_callback(arm.stop)
         await arm.start(_HOST, arm_port)
-        kept.model_copy(update={"arm_port": arm.port}).save(kept_file)
+        kept = kept.model_copy(update={"arm_port": arm.port})
+        kept.save(kept_file)
         undo.push_async_callback(infrastructure.close)
         undo.push_async_callback(control.close)
         await control.run_on(infrastructure)
@@ -108,6 +121,9 @@ class AksStandIn:
         )
 
 
+_OURS = {"slipway": "owned"}  # the idle ladder may take it down
+
+
 def _new_cluster(options: Options, kept: Keepsakes) -> Cluster:
     system = Pool(
         name=_SYSTEM_POOL, mode=Mode.SYSTEM, vm_size="Standard_D4s_v5", count=1, instances=(0,), next_instance=1
@@ -120,6 +136,7 @@ def _new_cluster(options: Options, kept: Keepsakes) -> Cluster:
         instances=tuple(range(options.gpu_nodes)),
         next_instance=options.gpu_nodes,
         node_taints=("sku=gpu:NoSchedule",),
+        tags=dict(_OURS),
     )
     return Cluster(
         subscription_id=kept.subscription_id,
@@ -128,6 +145,8 @@ def _new_cluster(options: Options, kept: Keepsakes) -> Cluster:
         location=_LOCATION,
         kubernetes_version=_KUBERNETES_VERSION,
         disable_local_accounts=options.disable_local_accounts,
+        entra=options.entra,
+        tags=dict(_OURS),
         pools={pool.name: pool for pool in (system, gpu)},
     )
 

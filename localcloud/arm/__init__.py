@@ -6,6 +6,7 @@ What the SDK's ``ContainerServiceClient`` and ``ManagedIdentityCredential`` ask 
 """
 
 from localcloud.arm.control_plane import ControlPlane, Delays, Infrastructure, ProvisioningError
+from localcloud.arm.faults import KNOWN, Does, Fault, FaultBook
 from localcloud.arm.identity import AKS_SERVER_APPLICATION_ID, Identity
 from localcloud.arm.model import Cluster, Operation, Pool
 from localcloud.arm.server import ArmServer, KubeconfigSource
@@ -13,11 +14,15 @@ from localcloud.arm.store import ClusterStore
 
 __all__ = [
     "AKS_SERVER_APPLICATION_ID",
+    "KNOWN",
     "ArmServer",
     "Cluster",
     "ClusterStore",
     "ControlPlane",
     "Delays",
+    "Does",
+    "Fault",
+    "FaultBook",
     "Identity",
     "Infrastructure",
     "KubeconfigSource",

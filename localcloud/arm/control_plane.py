@@ -14,7 +14,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from localcloud.arm import decisions
+from localcloud.arm.cluster_request import ClusterRequest, tags_in
 from localcloud.arm.errors import ArmError
+from localcloud.arm.faults import FaultBook
 from localcloud.arm.model import Cluster, Failure, Operation, OperationKind
 from localcloud.arm.pool_request import PoolRequest
 from localcloud.arm.store import ClusterStore
@@ -46,12 +48,17 @@ class Delays:
     stop: float = 1.0
     scale_up: float = 1.0
     scale_down: float = 0.5
+    update: float = 0.0
+    delete: float = 0.5
+    abort: float = 0.0
     node_join: float = 0.5
 
     @classmethod
     def realistic(cls) -> "Delays":
         """What Azure takes, in the middle of what is usual: a GPU node from zero is ready after about 7 minutes."""
-        return cls(start=240.0, stop=150.0, scale_up=330.0, scale_down=100.0, node_join=90.0)
+        return cls(
+            start=240.0, stop=150.0, scale_up=330.0, scale_down=100.0, update=60.0, delete=300.0, abort=20.0, node_join=90.0
+        )  # fmt: skip
 
     def of(self, kind: OperationKind, *, grows: bool) -> float:
         """Seconds before an operation has its effect."""
@@ -62,10 +69,12 @@ class Delays:
                 return self.stop
             case OperationKind.CREATE_POOL | OperationKind.SCALE_POOL:
                 return self.scale_up if grows else self.scale_down
-            case OperationKind.DELETE_POOL:
-                return self.scale_down
-            case OperationKind.UPDATE_POOL | OperationKind.ABORT:
-                return 0.0
+            case OperationKind.DELETE:
+                return self.delete
+            case OperationKind.UPDATE:
+                return self.update
+            case OperationKind.ABORT:
+                return self.abort
 
 
 class ControlPlane:
@@ -77,13 +86,14 @@ class ControlPlane:
         self._delays = delays
         self._max_gpu_nodes = max_gpu_nodes
         self._infrastructure: Infrastructure | None = None
+        self.faults = FaultBook()
         self._work: asyncio.Task[None] | None = None
         self.cluster = store.load() or cluster
         self._store.save(self.cluster)
 
     async def run_on(self, infrastructure: Infrastructure) -> None:
         """Brings the infrastructure to the stored state and continues an operation that was under way."""
-        self._infrastructure = infrastructure
+        self._infrastructure = _Failing(infrastructure)
         operation = self.cluster.running_operation
         if operation is None or operation.kind is not OperationKind.START:
             await infrastructure.converge(self.cluster)
@@ -104,9 +114,31 @@ class ControlPlane:
         """Accepts the stop of the cluster."""
         return self._accept(OperationKind.STOP, decisions.begin_stop)
 
-    def abort(self) -> Operation:
-        """Accepts to abort the operation under way."""
-        return self._accept(OperationKind.ABORT, decisions.begin_abort)
+    def abort(self, pool: str | None = None) -> Operation:
+        """Accepts to abort the operation under way, or only one on that pool."""
+        return self._accept(OperationKind.ABORT, decisions.begin_abort, pool=pool)
+
+    def update(self, body: object) -> Operation:
+        """Accepts a PUT on the cluster."""
+        request = ClusterRequest(body)
+        return self._accept(
+            OperationKind.UPDATE, lambda cluster, operation: decisions.begin_update(cluster, request, operation)
+        )
+
+    def tag(self, body: object) -> Operation:
+        """Accepts a PATCH, which replaces the cluster's tags."""
+        tags = tags_in(body)
+        return self._accept(
+            OperationKind.UPDATE, lambda cluster, operation: decisions.begin_tags(cluster, tags, operation)
+        )
+
+    def delete(self) -> Operation:
+        """Accepts the deletion of the cluster."""
+        return self._accept(OperationKind.DELETE, decisions.begin_delete)
+
+    def doom(self, operation: Operation, failure: Failure) -> None:
+        """Lets the operation fail so when its time has come; also after a restart."""
+        self._keep(self.cluster.with_operation(operation.model_copy(update={"will_fail": failure})))
 
     def put_pool(self, name: str, body: object, if_match: str | None) -> Operation:
         """Accepts the creation or change of a pool; ``if_match`` is the ETag it must have, if any."""
@@ -124,7 +156,7 @@ class ControlPlane:
 
     def delete_pool(self, name: str) -> Operation:
         """Accepts the deletion of a pool."""
-        return self._accept(OperationKind.DELETE_POOL, decisions.begin_delete_pool, pool=name)
+        return self._accept(OperationKind.DELETE, decisions.begin_delete_pool, pool=name)
 
     def _accept(
         self,
@@ -166,12 +198,26 @@ class ControlPlane:
     async def _effect(self, operation: Operation) -> Failure | None:
         if self._infrastructure is None:
             raise RuntimeError("no infrastructure: run_on() comes first")
+        wanted = decisions.effected(self.cluster, operation)
         try:
-            self._keep(decisions.effected(self.cluster, operation))
-            await self._infrastructure.converge(self.cluster)
+            await self._infrastructure.converge(wanted)
         except ProvisioningError as error:
             return Failure(code=error.code, message=error.message)
         except Exception:  # noqa: BLE001  (an operation ends, whatever happened; the log has the traceback)
             _log.exception("operation %s on %s", operation.kind.value, operation.pool or "cluster")
             return Failure(code="InternalOperationError", message="Internal server error; see the stand-in's log.")
+        self._keep(wanted)
         return None
+
+
+@dataclass(frozen=True)
+class _Failing:
+    """Infrastructure that fails where a fault was ordered for the operation under way, before anything has changed."""
+
+    machines: Infrastructure
+
+    async def converge(self, cluster: Cluster) -> None:
+        operation = cluster.running_operation
+        if operation is not None and operation.will_fail is not None:
+            raise ProvisioningError(operation.will_fail.code, operation.will_fail.message)
+        await self.machines.converge(cluster)

@@ -6,6 +6,7 @@
 
 from datetime import datetime
 
+from localcloud.arm.cluster_request import ClusterRequest
 from localcloud.arm.errors import ArmError, invalid, not_allowed, not_found
 from localcloud.arm.model import Cluster, Failure, Mode, Operation, OperationKind, OperationStatus, Pool, Power
 from localcloud.arm.pool_request import PoolRequest
@@ -54,7 +55,7 @@ def kind_of_put(pool: Pool | None, request: PoolRequest) -> OperationKind:
     changed = request.applied_to(pool)
     if (changed.count, changed.power) != (pool.count, pool.power):
         return OperationKind.SCALE_POOL
-    return OperationKind.UPDATE_POOL
+    return OperationKind.UPDATE
 
 
 def begin_delete_pool(cluster: Cluster, operation: Operation) -> Cluster:
@@ -68,11 +69,34 @@ def begin_delete_pool(cluster: Cluster, operation: Operation) -> Cluster:
     return _begin(cluster, operation)
 
 
+def begin_update(cluster: Cluster, request: ClusterRequest, operation: Operation) -> Cluster:
+    """Changes what can be changed of a running cluster."""
+    _refuse_while_busy(cluster)
+    _refuse_while_stopped(cluster, "PutManagedCluster")
+    return _begin(request.applied_to(cluster), operation)
+
+
+def begin_tags(cluster: Cluster, tags: dict[str, str], operation: Operation) -> Cluster:
+    """Replaces the cluster's tags."""
+    _refuse_while_busy(cluster)
+    _refuse_while_stopped(cluster, "PatchManagedCluster")
+    return _begin(cluster.model_copy(update={"tags": tags}), operation)
+
+
+def begin_delete(cluster: Cluster, operation: Operation) -> Cluster:
+    """Deletes the cluster with all its pools, running or stopped."""
+    _refuse_while_busy(cluster)
+    return _begin(cluster, operation)
+
+
 def begin_abort(cluster: Cluster, operation: Operation) -> Cluster:
-    """Cancels the operation under way; machines it has already changed stay as they are."""
+    """Cancels the operation under way; ``operation.pool`` is the pool whose operation it must be, if any."""
     running = cluster.running_operation
-    if running is None:
-        raise not_allowed("There is no operation in progress that could be aborted.")
+    if operation.pool is not None:
+        _pool_of(cluster, operation)
+    if running is None or (operation.pool is not None and running.pool != operation.pool):
+        on = f" on agent pool '{operation.pool}'" if operation.pool else ""
+        raise not_allowed(f"There is no operation in progress{on} that could be aborted.")
     canceled = running.model_copy(
         update={
             "status": OperationStatus.CANCELED,
@@ -90,9 +114,13 @@ def effected(cluster: Cluster, operation: Operation) -> Cluster:
     match operation.kind:
         case OperationKind.STOP:
             return cluster.model_copy(update={"power": Power.STOPPED})
-        case OperationKind.CREATE_POOL | OperationKind.SCALE_POOL | OperationKind.UPDATE_POOL:
+        case OperationKind.DELETE if operation.pool is None:
+            return cluster.model_copy(update={"power": Power.STOPPED})
+        case OperationKind.UPDATE if operation.pool is None:
+            return cluster
+        case OperationKind.CREATE_POOL | OperationKind.SCALE_POOL | OperationKind.UPDATE:
             return cluster.with_pool(with_machines(_pool_of(cluster, operation)))
-        case OperationKind.DELETE_POOL:
+        case OperationKind.DELETE:
             return cluster.with_pool(_pool_of(cluster, operation).model_copy(update={"instances": ()}))
         case OperationKind.START | OperationKind.ABORT:
             return cluster
@@ -102,8 +130,14 @@ def ended(cluster: Cluster, operation: Operation, now: datetime, failure: Failur
     """The cluster after ``operation`` has succeeded, or failed as ``failure`` says."""
     status = OperationStatus.FAILED if failure else OperationStatus.SUCCEEDED
     done = operation.model_copy(update={"status": status, "ended": now, "error": failure})
-    if operation.kind is OperationKind.DELETE_POOL and failure is None and operation.pool is not None:
-        cluster = cluster.without_pool(operation.pool)
+    match operation.kind:
+        case OperationKind.DELETE if failure is None:
+            gone = {"exists": False, "pools": {}}
+            cluster = cluster.without_pool(operation.pool) if operation.pool else cluster.model_copy(update=gone)
+        case OperationKind.START if failure is not None:
+            cluster = cluster.model_copy(update={"power": Power.STOPPED})
+        case _:
+            pass
     if operation.kind is OperationKind.ABORT:
         return cluster.with_operation(done)  # the aborted operation has left its own mark
     return _settled(cluster, done, status.value).with_operation(done)

@@ -16,7 +16,7 @@ def cluster(value: Cluster) -> Document:
         "name": value.name,
         "type": "Microsoft.ContainerService/ManagedClusters",
         "location": value.location,
-        "tags": {},
+        "tags": value.tags,
         "sku": {"name": "Base", "tier": "Free"},
         "identity": {"type": "SystemAssigned"},
         "properties": {
@@ -30,7 +30,7 @@ def cluster(value: Cluster) -> Document:
             "enableRBAC": True,
             "disableLocalAccounts": value.disable_local_accounts,
             "storageProfile": {"blobCSIDriver": {"enabled": True}},
-            "aadProfile": {"managed": True, "enableAzureRBAC": True},
+            **({"aadProfile": {"managed": True, "enableAzureRBAC": True}} if value.entra else {}),
             "agentPoolProfiles": [{"name": pool.name, **_profile(value, pool)} for pool in value.pools.values()],
         },
     }

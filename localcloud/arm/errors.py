@@ -10,6 +10,7 @@ class ArmError(Exception):
     status: int
     code: str
     message: str
+    retry_after: int | None = None
 
     def __str__(self) -> str:
         return f"{self.status} {self.code}: {self.message}"

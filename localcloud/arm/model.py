@@ -13,8 +13,8 @@ class OperationKind(StrEnum):
     STOP = "Stopping"
     CREATE_POOL = "Creating"
     SCALE_POOL = "Scaling"
-    UPDATE_POOL = "Updating"
-    DELETE_POOL = "Deleting"
+    UPDATE = "Updating"
+    DELETE = "Deleting"
     ABORT = "Canceling"
 
 
@@ -53,7 +53,7 @@ class Failure(_Value):
 
 
 class Operation(_Value):
-    """A long-running operation; ``due`` is when its effect takes place (UTC)."""
+    """A long-running operation on a pool, or without one on the cluster; ``due`` is when its effect takes place (UTC)."""
 
     id: str
     kind: OperationKind
@@ -63,6 +63,7 @@ class Operation(_Value):
     ended: datetime | None = None
     status: OperationStatus = OperationStatus.IN_PROGRESS
     error: Failure | None = None
+    will_fail: Failure | None = None  # a fault that waits for its time
 
 
 class Pool(_Value):
@@ -100,6 +101,9 @@ class Cluster(_Value):
     location: str
     kubernetes_version: str
     disable_local_accounts: bool = False
+    entra: bool = True  # sign-in by Entra; without it the user credentials hold a token of their own
+    exists: bool = True  # until it has been deleted
+    tags: dict[str, str] = Field(default_factory=dict)
     power: Power = Power.RUNNING
     provisioning_state: str = "Succeeded"
     pools: dict[str, Pool]

@@ -1,31 +1,28 @@
 """ARM over HTTP: the calls that ``azure-mgmt-containerservice`` (api 2026-08-01) makes for clusters and agent pools.
 
-ARM compares the fixed parts of its paths, and the names of resources, without regard to case.
+Beside them: the identity endpoint (`identity`), and ``/admin/faults``, which is no part of ARM (`admin`).
 """
 
 import json
 import logging
-import re
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from aiohttp import web
 
 from localcloud.arm import documents
+from localcloud.arm.admin import FaultAdmin
 from localcloud.arm.control_plane import ControlPlane
 from localcloud.arm.errors import ArmError, invalid, not_found
+from localcloud.arm.faulty import meet
 from localcloud.arm.identity import ENDPOINT_PATH, Identity
 from localcloud.arm.model import Cluster, Operation, OperationKind, OperationStatus
+from localcloud.arm.paths import Call, Target, resolve
 
 _log = logging.getLogger(__name__)
-_PROVIDER = r"providers/Microsoft\.ContainerService"
-_CLUSTERS = re.compile(rf"/{_PROVIDER}/managedClusters(?:/(?P<cluster>[^/]+)(?P<rest>/.+)?)?", re.IGNORECASE)
-_OPERATION = re.compile(
-    rf"/{_PROVIDER}/locations/[^/]+/(?P<what>operations|operationresults)/(?P<id>[^/]+)", re.IGNORECASE
-)
-_SUBSCRIPTION = re.compile(
-    r"/subscriptions/(?P<subscription>[^/]+)(?:/resourceGroups/(?P<group>[^/]+))?(?P<rest>/.*)?", re.IGNORECASE
-)
-_POOL = re.compile(r"/agentPools(?:/(?P<pool>[^/]+))?", re.IGNORECASE)
+_RETRY_AFTER = 10  # seconds at most
 
 
 @dataclass(frozen=True)
@@ -50,9 +47,10 @@ class ArmServer:
     async def start(self, host: str, port: int) -> None:
         """Listens; port 0 takes a free one."""
         app = web.Application()
-        app.router.add_get(ENDPOINT_PATH, self._identity.answer)
+        app.router.add_get(ENDPOINT_PATH, self._token)
+        FaultAdmin(self._control.faults, self._identity).add_to(app)
         app.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
         self.port = int(self._runner.addresses[0][1])
@@ -68,105 +66,116 @@ class ArmServer:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _token(self, request: web.Request) -> web.StreamResponse:
+        fault = self._control.faults.take(Call.IDENTITY_TOKEN)
+        if fault is None:
+            return await self._identity.answer(request)
+        target = Target(Call.IDENTITY_TOKEN, self._control.cluster.subscription_id)
+        try:
+            return await meet(fault, target, self._control, request, lambda: self._identity.answer(request))
+        except ArmError as error:
+            return web.json_response({"statusCode": error.status, "message": error.message}, status=error.status)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         refusal = self._identity.refusal(request.headers.get("Authorization"))
         try:
             if refusal is not None:
                 raise ArmError(
                     401, "AuthenticationFailed" if "missing" in refusal else "InvalidAuthenticationToken", refusal
                 )
-            return await self._route(request)
+            if "api-version" not in request.query:
+                raise invalid(
+                    "The api-version query parameter (?api-version=) is required for all requests.",
+                    "MissingApiVersionParameter",
+                )
+            target = resolve(request.method, request.path)
+
+            async def perform() -> web.Response:
+                return await self._perform(target, request)
+
+            fault = self._control.faults.take(target.call)
+            return await (meet(fault, target, self._control, request, perform) if fault is not None else perform())
         except ArmError as error:
             _log.info("%s %s: %s", request.method, request.path, error)
-            headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if error.status == 401 else {}
-            return web.json_response(error.body(), status=error.status, headers=headers)
+            return web.json_response(error.body(), status=error.status, headers=_headers(error))
 
-    async def _route(self, request: web.Request) -> web.Response:
-        if "api-version" not in request.query:
-            raise invalid(
-                "The api-version query parameter (?api-version=) is required for all requests.",
-                "MissingApiVersionParameter",
-            )
+    async def _perform(self, target: Target, request: web.Request) -> web.Response:
         cluster = self._control.cluster
-        scope = _SUBSCRIPTION.fullmatch(request.path)
-        if scope is None:
-            raise ArmError(404, "InvalidResourceType", f"There is nothing at {request.path}.")
-        if scope["subscription"].lower() != cluster.subscription_id:
-            raise ArmError(
-                404, "SubscriptionNotFound", f"The subscription '{scope['subscription']}' could not be found."
-            )
-        group, rest = scope["group"], scope["rest"] or ""
-        if group is not None and group.lower() != cluster.resource_group.lower():
-            raise ArmError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
-        if group is None and (found := _OPERATION.fullmatch(rest)):
-            return self._operation(request, found["what"].lower(), found["id"])
-        if found := _CLUSTERS.fullmatch(rest):
-            if found["cluster"] is None:
-                _only(request, "GET")
-                return web.json_response({"value": [documents.cluster(cluster)]})
-            if group is not None:
-                if found["cluster"].lower() != cluster.name.lower():
-                    raise not_found("managedClusters", found["cluster"], group)
-                return await self._cluster(request, cluster, found["rest"] or "")
-        raise ArmError(404, "InvalidResourceType", f"This stand-in has no {request.path}.")
+        if target.subscription.lower() != cluster.subscription_id:
+            raise ArmError(404, "SubscriptionNotFound", f"The subscription '{target.subscription}' could not be found.")
+        if target.group and target.group.lower() != cluster.resource_group.lower():
+            raise ArmError(404, "ResourceGroupNotFound", f"Resource group '{target.group}' could not be found.")
+        match target.call:
+            case Call.OPERATION_GET | Call.OPERATION_RESULT:
+                return self._operation(request, target)
+            case Call.CLUSTER_LIST:
+                return web.json_response({"value": [documents.cluster(cluster)] if cluster.exists else []})
+        if target.cluster.lower() != cluster.name.lower() or not cluster.exists:
+            if target.call is Call.CLUSTER_PUT:
+                raise invalid("This stand-in has one cluster and creates no other: start it on an empty folder.")
+            if target.call is Call.CLUSTER_DELETE:
+                return web.Response(status=204)
+            raise not_found("managedClusters", target.cluster, target.group)
+        return await self._on_cluster(target, cluster, request)
 
-    async def _cluster(self, request: web.Request, cluster: Cluster, rest: str) -> web.Response:
-        match (request.method, rest.lower()):
-            case ("GET", ""):
+    async def _on_cluster(self, target: Target, cluster: Cluster, request: web.Request) -> web.Response:
+        control = self._control
+        match target.call:
+            case Call.CLUSTER_GET:
                 return web.json_response(documents.cluster(cluster))
-            case ("POST", "/start"):
-                return self._accepted(self._control.start())
-            case ("POST", "/stop"):
-                return self._accepted(self._control.stop())
-            case ("POST", "/abort"):
-                return self._accepted(self._control.abort())
-            case ("POST", "/listclusterusercredential"):
-                return self._credentials("clusterUser", documents.entra_user(request.query.get("format", "azure")))
-            case ("POST", "/listclusteradmincredential"):
+            case Call.CLUSTER_PUT:
+                return self._updated(control.update(await _json(request)), lambda: documents.cluster(control.cluster))
+            case Call.CLUSTER_PATCH:
+                return self._updated(control.tag(await _json(request)), lambda: documents.cluster(control.cluster))
+            case Call.CLUSTER_DELETE:
+                return self._accepted(control.delete())
+            case Call.CLUSTER_START:
+                return self._accepted(control.start())
+            case Call.CLUSTER_STOP:
+                return self._accepted(control.stop())
+            case Call.CLUSTER_ABORT:
+                return self._accepted(control.abort())
+            case Call.CLUSTER_USER_CREDENTIALS:
+                entra = documents.entra_user(request.query.get("format", "azure"))
+                return self._credentials(
+                    "clusterUser", entra if cluster.entra else documents.token_user(self._kubeconfig.token)
+                )
+            case Call.CLUSTER_ADMIN_CREDENTIALS:
                 if cluster.disable_local_accounts:
                     raise invalid(
-                        "Getting static credential is not allowed because this cluster is set to disable local "
-                        "accounts.",
+                        "Getting static credential is not allowed because this cluster is set to disable local accounts.",
                         "BadRequest",
                     )
                 return self._credentials("clusterAdmin", documents.token_user(self._kubeconfig.token))
-        if found := _POOL.fullmatch(rest):
-            return await self._pool(request, cluster, found["pool"])
-        raise ArmError(404, "InvalidResourceType", f"This stand-in has no {request.method} {request.path}.")
-
-    async def _pool(self, request: web.Request, cluster: Cluster, name: str | None) -> web.Response:
-        if name is None:
-            _only(request, "GET")
-            return web.json_response({"value": [documents.pool(cluster, pool) for pool in cluster.pools.values()]})
-        name = name.lower()
-        match request.method:
-            case "PUT":
-                operation = self._control.put_pool(name, await _json(request), _etag(request))
-                created = operation.kind is OperationKind.CREATE_POOL
-                changed = self._control.cluster
-                return web.json_response(
-                    documents.pool(changed, changed.pools[name]),
-                    status=201 if created else 200,
-                    headers={"Azure-AsyncOperation": self._operation_url("operations", operation)},
+            case Call.POOL_LIST:
+                return web.json_response({"value": [documents.pool(cluster, pool) for pool in cluster.pools.values()]})
+            case Call.POOL_PUT:
+                operation = control.put_pool(target.pool, await _json(request), _etag(request))
+                return self._updated(
+                    operation, lambda: documents.pool(control.cluster, control.cluster.pools[target.pool])
                 )
-            case "DELETE" if name not in cluster.pools:
+            case Call.POOL_DELETE if target.pool not in cluster.pools:
                 return web.Response(status=204)
-            case "DELETE":
-                return self._accepted(self._control.delete_pool(name))
-        if name not in cluster.pools:
-            raise not_found("managedClusters/agentPools", f"{cluster.name}/{name}", cluster.resource_group)
-        _only(request, "GET")
-        return web.json_response(documents.pool(cluster, cluster.pools[name]))
+            case Call.POOL_DELETE:
+                return self._accepted(control.delete_pool(target.pool))
+            case Call.POOL_ABORT:
+                return self._accepted(control.abort(target.pool))
+            case _:
+                if target.pool not in cluster.pools:
+                    name = f"{cluster.name}/agentPools/{target.pool}"
+                    raise not_found("managedClusters", name, cluster.resource_group)
+                return web.json_response(documents.pool(cluster, cluster.pools[target.pool]))
 
-    def _operation(self, request: web.Request, what: str, identifier: str) -> web.Response:
-        _only(request, "GET")
-        operation = self._control.cluster.operation(identifier)
+    def _operation(self, request: web.Request, target: Target) -> web.Response:
+        operation = self._control.cluster.operation(target.operation)
         if operation is None:
-            raise ArmError(404, "NotFound", f"The operation '{identifier}' was not found; a hundred are kept.")
-        if what == "operations":
-            return web.json_response(documents.operation(request.path, operation))
-        if operation.status is OperationStatus.IN_PROGRESS:
-            return web.Response(status=202, headers={"Location": str(request.url)})
+            raise ArmError(404, "NotFound", f"The operation '{target.operation}' was not found; a hundred are kept.")
+        running = operation.status is OperationStatus.IN_PROGRESS
+        headers = {"Retry-After": _retry_after(operation)} if running else {}
+        if target.call is Call.OPERATION_GET:
+            return web.json_response(documents.operation(request.path, operation), headers=headers)
+        if running:
+            return web.Response(status=202, headers={**headers, "Location": str(request.url)})
         return web.Response(status=204)
 
     def _accepted(self, operation: Operation) -> web.Response:
@@ -175,7 +184,16 @@ class ArmServer:
             headers={
                 "Azure-AsyncOperation": self._operation_url("operations", operation),
                 "Location": self._operation_url("operationresults", operation),
+                "Retry-After": _retry_after(operation),
             },
+        )
+
+    def _updated(self, operation: Operation, document: Callable[[], documents.Document]) -> web.Response:
+        """The resource as it is becoming."""
+        return web.json_response(
+            document(),
+            status=201 if operation.kind is OperationKind.CREATE_POOL else 200,
+            headers={"Azure-AsyncOperation": self._operation_url("operations", operation)},
         )
 
     def _operation_url(self, what: str, operation: Operation) -> str:
@@ -190,9 +208,15 @@ class ArmServer:
         return web.json_response(documents.credentials(name, config))
 
 
-def _only(request: web.Request, method: str) -> None:
-    if request.method != method:
-        raise ArmError(405, "HttpMethodNotAllowed", f"{request.path} takes {method} only.")
+def _headers(error: ArmError) -> dict[str, str]:
+    headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if error.status == 401 else {}
+    return headers if error.retry_after is None else {**headers, "Retry-After": str(error.retry_after)}
+
+
+def _retry_after(operation: Operation) -> str:
+    """Whole seconds until it is worth looking again; 0 where that is less than one."""
+    left = (operation.due - datetime.now(UTC)).total_seconds()
+    return str(max(0, min(_RETRY_AFTER, math.floor(left))))
 
 
 def _etag(request: web.Request) -> str | None:

@@ -9,9 +9,10 @@ loopback's.
 from localcloud.kubelet.addresses import AddressPool, LoopbackRange, LoopbackUnavailableError
 from localcloud.kubelet.api import Informer, KubernetesClient, KubernetesError, Object
 from localcloud.kubelet.events import EventRecorder
-from localcloud.kubelet.images import Image, ImageRegistry, tensorflow_serving
+from localcloud.kubelet.images import Image, ImageRegistry, device_plugin, tensorflow_serving
 from localcloud.kubelet.mirror import BlobMirrors
-from localcloud.kubelet.node import NodeAgent, NodeDescription
+from localcloud.kubelet.node import NodeAgent
+from localcloud.kubelet.node_status import NodeDescription
 from localcloud.kubelet.settings import KubeletSettings
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "NodeAgent",
     "NodeDescription",
     "Object",
+    "device_plugin",
     "tensorflow_serving",
 ]

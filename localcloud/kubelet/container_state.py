@@ -72,6 +72,8 @@ class ContainerRecord:
     restarts: int = 0
     started: bool = False
     ready: bool = False
+    sidecar: bool = False
+    resources: Object = field(default_factory=dict)
 
     def as_json(self) -> Object:
         """A ``ContainerStatus``."""
@@ -85,12 +87,24 @@ class ContainerRecord:
             "state": self.state.as_json(),
             "lastState": {} if self.last is None else self.last.as_json(),
         }
+        if self.resources and isinstance(self.state, Running):
+            status["resources"] = self.resources
+            if "requests" in self.resources:
+                status["allocatedResources"] = self.resources["requests"]
         match self.state:
             case Running(container_id=identifier) | Terminated(container_id=identifier):
                 status["containerID"] = identifier
             case Waiting() if self.last is not None:
                 status["containerID"] = self.last.container_id
         return status
+
+
+def duration(seconds: float) -> str:
+    """As Go prints a duration: ``300ms``, ``10s``, ``1m20s``."""
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:g}ms"
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes:g}m{rest:g}s" if minutes else f"{rest:g}s"
 
 
 def exit_code(returncode: int) -> int:

@@ -2,11 +2,20 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from localcloud.kubelet.api import Object
 from localcloud.kubelet.commands import CommandError
 from localcloud.kubelet.container_state import ContainerRecord
-from localcloud.kubelet.probes import ProbeSpec, Tally, Target, ask
+from localcloud.kubelet.probes import ProbeError, ProbeSpec, Tally, Target, ask
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why a container is to be killed, as its event words it, and the probe's own grace period if it has one."""
+
+    reason: str
+    grace: float | None
 
 
 class Health:
@@ -26,62 +35,75 @@ class Health:
         unhealthy: Callable[[str], None],
         changed: Callable[[], None],
     ) -> None:
-        self._spec = spec
         self._record = record
         self._target = target
         self._on_host = on_host
         self._unhealthy = unhealthy
         self._changed = changed
+        self._startup = ProbeSpec.of(spec.get("startupProbe"))
+        self._readiness = ProbeSpec.of(spec.get("readinessProbe"))
+        self._liveness = ProbeSpec.of(spec.get("livenessProbe"))
+        self._began = asyncio.get_running_loop().time()
 
     async def act(self, action: Object, limit: float) -> str | None:
-        """Performs a probe's or a hook's action within ``limit`` seconds; returns None, or why it failed."""
+        """Performs a probe's or a hook's action within ``limit`` seconds; returns None, or why it failed.
+
+        Raises:
+            ProbeError: it could not be performed at all.
+        """
         command = None
         if "exec" in action:
             try:
                 command = self._on_host(action["exec"]["command"])
             except CommandError as error:
-                return str(error)
+                raise ProbeError(str(error)) from error
         return await ask(action, self._target, command, limit)
 
-    async def watch(self) -> str:
-        """Asks for as long as the container runs. Returns what makes it be killed, as its event words it."""
-        startup = ProbeSpec.of(self._spec.get("startupProbe"))
-        if startup is not None:
-            tally = await self._ask(startup, "Startup", lambda tally: tally.verdict is not None)
+    async def start(self) -> Verdict | None:
+        """Asks the startup probe until it succeeds; without one, the container has started. Else what has it killed."""
+        if self._startup is not None:
+            tally = await self._ask(self._startup, "Startup", lambda tally: tally.verdict is not None)
             if not tally.verdict:
-                return "failed startup probe"
+                return Verdict("failed startup probe", self._startup.grace)
         self._record.started = True
-        readiness = ProbeSpec.of(self._spec.get("readinessProbe"))
-        liveness = ProbeSpec.of(self._spec.get("livenessProbe"))
-        self._record.ready = readiness is None
+        self._record.ready = self._readiness is None
         self._changed()
-        async with asyncio.TaskGroup() as group:
-            asking = (
-                None if readiness is None else group.create_task(self._ask(readiness, "Readiness", self._readiness))
-            )
-            if liveness is None:
-                await asyncio.Event().wait()  # until cancelled
-            else:
-                await self._ask(liveness, "Liveness", lambda tally: tally.verdict is False)
-            if asking is not None:
-                asking.cancel()
-        return "failed liveness probe"
+        return None
 
-    def _readiness(self, tally: Tally) -> bool:
+    async def follow_readiness(self) -> None:
+        """Asks the readiness probe, if there is one, until cancelled: also while the container is being ended."""
+        if self._readiness is not None:
+            await self._ask(self._readiness, "Readiness", self._note_readiness)
+
+    async def watch_liveness(self) -> Verdict:
+        """Asks the liveness probe until it fails; without one, until cancelled."""
+        if self._liveness is None:
+            await asyncio.Event().wait()
+            raise AssertionError("nothing sets this event")
+        await self._ask(self._liveness, "Liveness", lambda tally: tally.verdict is False)
+        return Verdict("failed liveness probe", self._liveness.grace)
+
+    def _note_readiness(self, tally: Tally) -> bool:
         if tally.verdict is not None and self._record.ready is not tally.verdict:
             self._record.ready = tally.verdict
             self._changed()
         return False
 
     async def _ask(self, spec: ProbeSpec, kind: str, done: Callable[[Tally], bool]) -> Tally:
-        """Asks again and again until ``done`` says that the tally is settled."""
-        await asyncio.sleep(spec.initial_delay)
+        """Asks every ``period``, ``initial_delay`` after the container's start at the earliest, until ``done``."""
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(self._began + spec.initial_delay - clock())
         tally = Tally(spec)
         while True:
-            failure = await self.act(spec.action, spec.timeout)
-            if failure is not None:
-                self._unhealthy(f"{kind} probe failed: {failure}")
-            tally = tally.after(failure is None)
-            if done(tally):
-                return tally
-            await asyncio.sleep(spec.period)
+            due = clock() + spec.period
+            try:
+                failure = await self.act(spec.action, spec.timeout)
+            except ProbeError as error:
+                self._unhealthy(f"{kind} probe errored and resulted in unknown state: {error}")
+            else:
+                if failure is not None:
+                    self._unhealthy(f"{kind} probe failed: {failure}")
+                tally = tally.after(failure is None)
+                if done(tally):
+                    return tally
+            await asyncio.sleep(due - clock())

@@ -30,6 +30,10 @@ class Image:
     environment: Mapping[str, str] = field(default_factory=dict)
     honours_mounts: bool = False
     """It opens paths through LOCALCLOUD_MOUNTS and listens on LOCALCLOUD_BIND_ADDRESS itself."""
+    runs_as_root: bool = False
+    """Its user is root, or it names none, which is the same."""
+    deaf_to_term: bool = False
+    """What the program stands for handles no SIGTERM, though the program does."""
     port_flags: tuple[str, ...] = ()
     """Flags whose ports it opens on all interfaces: it gets free ones, forwarded from the pod's address."""
 
@@ -71,5 +75,13 @@ def tensorflow_serving() -> Image:
         ),
         environment={"MODEL_NAME": "model", "MODEL_BASE_PATH": "/models"},
         honours_mounts=installed is None,
+        runs_as_root=True,
+        deaf_to_term=installed is None,
         port_flags=("--port", "--rest_api_port") if installed else (),
     )
+
+
+def device_plugin() -> Image:
+    """NVIDIA's device plugin: what it does, the node's agent does (see `devices`); the container just runs."""
+    idle = (sys.executable, "-I", "-S", "-c", "import signal; signal.pause()")
+    return Image(pattern="*nvidia/k8s-device-plugin:*", entrypoint=idle, runs_as_root=True)

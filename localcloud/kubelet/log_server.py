@@ -1,17 +1,20 @@
 """The kubelet's own HTTP server, which the API server asks for container logs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
 from localcloud.kubelet.container import Container
-from localcloud.kubelet.logs import follow, tail
+from localcloud.kubelet.container_state import Running, Terminated, Waiting
+from localcloud.kubelet.logs import View, follow, read
 
 PORT = 10250
+_PULLING = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
 
 
 class LogServer:
-    """``GET /containerLogs/NAMESPACE/POD/CONTAINER`` with tailLines, limitBytes, follow and previous."""
+    """``GET /containerLogs/NAMESPACE/POD/CONTAINER`` with the options of ``pods/NAME/log``."""
 
     def __init__(self, find: Callable[[str, str, str], Container | None]) -> None:
         self._find = find
@@ -31,26 +34,51 @@ class LogServer:
             await self._runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        place = request.match_info
+        place, query = request.match_info, request.query
         container = self._find(place["namespace"], place["pod"], place["container"])
         if container is None:
             return web.Response(status=404, text=f'pod "{place["pod"]}" is not on this node\n')
-        lines, limit = (
-            int(request.query[key]) if key in request.query else None for key in ("tailLines", "limitBytes")
-        )
-        run = container.record.restarts
-        if request.query.get("previous") == "true":
-            if container.record.last is None or run == 0:
-                name = f"{place['container']!r} in pod {place['pod']!r}"
-                return web.Response(status=400, text=f"previous terminated container {name} not found")
-            run -= 1
+        try:
+            view = _view(query, datetime.now(UTC))
+        except ValueError as error:
+            return web.Response(status=400, text=str(error))
+        run = _run(container, previous=query.get("previous") == "true")
+        if isinstance(run, str):
+            return web.Response(status=400, text=f"{run.format(container=place['container'], pod=place['pod'])}")
+        limit = int(query["limitBytes"]) if "limitBytes" in query else None
         path = container.logs.path(run)
-        if request.query.get("follow") != "true":
-            return web.Response(body=tail(path, lines)[:limit], content_type="text/plain")
+        if query.get("follow") != "true":
+            return web.Response(body=read(path, view)[:limit], content_type="text/plain")
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await response.prepare(request)
-        async for chunk in follow(path, lines, lambda: container.running and container.record.restarts == run):
+        async for chunk in follow(path, view, lambda: container.running and container.record.restarts == run):
             if chunk:
-                await response.write(chunk)
+                await response.write(chunk[:limit])
+            if limit is not None and (limit := limit - len(chunk)) <= 0:
+                break
         await response.write_eof()
         return response
+
+
+def _view(query: Mapping[str, str], now: datetime) -> View:
+    """Raises ValueError for a time that is none."""
+    since = datetime.fromisoformat(query["sinceTime"]) if "sinceTime" in query else None
+    if "sinceSeconds" in query:
+        since = now - timedelta(seconds=int(query["sinceSeconds"]))
+    lines = int(query["tailLines"]) if "tailLines" in query else None
+    return View(lines, since, query.get("timestamps") == "true")
+
+
+def _run(container: Container, *, previous: bool) -> int | str:
+    """The run whose log is asked for; a text where there is none, as the kubelet words it."""
+    record = container.record
+    match record.state:
+        case _ if previous and record.last is None:
+            return 'previous terminated container "{container}" in pod "{pod}" not found'
+        case Waiting() if record.last is not None:
+            return record.restarts
+        case Waiting(reason=reason):
+            why = "trying and failing to pull image" if reason in _PULLING else reason
+            return f'container "{{container}}" in pod "{{pod}}" is waiting to start: {why}'
+        case Running() | Terminated():
+            return record.restarts - 1 if previous else record.restarts

@@ -25,6 +25,12 @@ class Mounts:
         path = re.compile(rf"(?<![\w./-])(?:{mounts})(?=/|$|[^\w.-])")
         return path.sub(lambda found: str(self.folders[found[0]]), text)
 
+    def in_container(self, text: str) -> str:
+        """``text`` with host folders named as the container sees them, for messages."""
+        for mount, folder in sorted(self.folders.items(), key=lambda each: -len(str(each[1]))):
+            text = text.replace(str(folder), mount)
+        return text
+
     def as_json(self) -> dict[str, str]:
         """For LOCALCLOUD_MOUNTS."""
         return {mount: str(folder) for mount, folder in self.folders.items()}

@@ -2,24 +2,24 @@
 
 import asyncio
 import logging
-import platform
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from localcloud.kubelet import background
+from localcloud.kubelet import background, devices
 from localcloud.kubelet.addresses import AddressPool, LoopbackUnavailableError
 from localcloud.kubelet.api import EventType, Informer, KubernetesClient, KubernetesError, Object
 from localcloud.kubelet.container import Container
-from localcloud.kubelet.container_state import timestamp
 from localcloud.kubelet.events import EventRecorder
+from localcloud.kubelet.heartbeat import Heartbeat
 from localcloud.kubelet.images import ImageRegistry
-from localcloud.kubelet.log_server import PORT, LogServer
+from localcloud.kubelet.log_server import LogServer
 from localcloud.kubelet.mirror import BlobMirrors
+from localcloud.kubelet.node_status import NodeDescription, node_status
 from localcloud.kubelet.pod import NodeServices, PodWorker
 from localcloud.kubelet.settings import KubeletSettings
 
@@ -27,19 +27,8 @@ _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 0.5
 _SHUTDOWN_GRACE = 5.0
 _DRAIN_EXTRA = 10.0
-
-
-@dataclass(frozen=True)
-class NodeDescription:
-    """What the cloud says about a machine: how its node is labelled and tainted, and what it has."""
-
-    name: str
-    labels: dict[str, str]
-    taints: list[Object]
-    capacity: dict[str, str]
-    allocatable: dict[str, str]
-    provider_id: str
-    kubernetes_version: str
+_LIST_SECONDS = 10.0
+_TROUBLE = (aiohttp.ClientError, TimeoutError, KubernetesError, ConnectionError)
 
 
 class NodeAgent:
@@ -62,14 +51,17 @@ class NodeAgent:
         self._node_addresses = node_addresses
         self._events = EventRecorder(client, "kubelet", node.name)
         self._services = NodeServices(
-            client, self._events, images, mirrors, pod_addresses, settings, folder / node.name, host_address=""
+            client, self._events, images, set(), mirrors, pod_addresses, settings, folder / node.name, host_address=""
         )
+        self._gpus: int | None = None
         self._workers: dict[str, PodWorker] = {}
         self._empty = asyncio.Event()
         self._empty.set()
         self._endings: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._logs = LogServer(self._container)
+        self._plugins = Informer(client, "/apis/apps/v1/daemonsets", lambda *_: self._devices_changed.set())
+        self._devices_changed = asyncio.Event()
 
     async def start(self, join_seconds: float) -> None:
         """Takes an address, and joins the cluster after ``join_seconds``, in the background."""
@@ -80,6 +72,26 @@ class NodeAgent:
             background.start(self._join(join_seconds), f"kubelet of {self.node.name}"),
             background.start(self._events.run(), f"events of {self.node.name}"),
         ]
+        if self.node.gpus:
+            self._tasks.append(background.start(self._plugins.run(), f"device plugins of {self.node.name}"))
+
+    async def describe(self, node: NodeDescription) -> None:
+        """Takes what its pool has changed over to the node: labels and taints."""
+        if node == self.node:
+            return
+        before, self.node = self.node, node
+        path = f"/api/v1/nodes/{node.name}"
+        try:
+            held = await self._client.get(path)
+        except KubernetesError as error:
+            if error.status != 404:  # else it joins with them
+                raise
+            return
+        labels: dict[str, str | None] = {**dict.fromkeys(before.labels.keys() - node.labels.keys()), **node.labels}
+        others = [taint for taint in held["spec"].get("taints") or [] if taint not in before.taints]
+        changes = {"metadata": {"labels": labels}, "spec": {"taints": [*others, *node.taints]}}
+        await self._client.patch(path, changes)
+        self._devices_changed.set()
 
     async def drain(self) -> None:
         """Cordons the node, ends its pods as their grace periods allow, and removes it from the cluster."""
@@ -124,9 +136,12 @@ class NodeAgent:
             try:
                 await self._register()
                 break
-            except (aiohttp.ClientError, TimeoutError, KubernetesError, ConnectionError) as error:
+            except _TROUBLE as error:
                 _log.info("%s cannot join yet: %s", self.node.name, error)
                 await asyncio.sleep(_RETRY_SECONDS)
+        self._tasks.append(background.start(self._follow_devices(), f"devices of {self.node.name}"))
+        heartbeat = Heartbeat(self._client, self.node.name, self._services.settings.heartbeat)
+        self._tasks.append(background.start(heartbeat.run(), f"heartbeat of {self.node.name}"))
         pods = Informer(
             self._client, "/api/v1/pods", self._pod_changed, field_selector=f"spec.nodeName={self.node.name}"
         )
@@ -144,53 +159,40 @@ class NodeAgent:
             if error.status != 409:
                 raise
             await self._client.patch(f"/api/v1/nodes/{node.name}", {"spec": {"unschedulable": None}})
-        registered = await self._client.patch(f"/api/v1/nodes/{node.name}/status", {"status": self._status()})
+        if node.gpus:
+            await asyncio.wait_for(self._plugins.synced.wait(), _LIST_SECONDS)
+        self._devices_changed.clear()
+        self._gpus = self._served_gpus()
+        status = node_status(node, self._services.host_address, self._gpus, datetime.now(UTC))
+        registered = await self._client.patch(f"/api/v1/nodes/{node.name}/status", {"status": status})
         about = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "uid": node.name}}
         self._events.record(about, "Normal", "Starting", "Starting kubelet.")
         self._events.record(
             about, "Normal", "NodeReady", f"Node {registered['metadata']['name']} status is now: NodeReady"
         )
 
-    def _status(self) -> Object:
-        now = timestamp(datetime.now(UTC))
-        healthy = {
-            "MemoryPressure": ("False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-            "DiskPressure": ("False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-            "PIDPressure": ("False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-            "Ready": ("True", "KubeletReady", "kubelet is posting ready status"),
-        }
-        return {
-            "capacity": self.node.capacity,
-            "allocatable": self.node.allocatable,
-            "addresses": [
-                {"type": "InternalIP", "address": self._services.host_address},
-                {"type": "Hostname", "address": self.node.name},
-            ],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": PORT}},
-            "nodeInfo": {
-                "architecture": "amd64",
-                "operatingSystem": "linux",
-                "osImage": "Slipway local cloud",
-                "kernelVersion": platform.release(),
-                "containerRuntimeVersion": "local://processes",
-                "kubeletVersion": f"v{self.node.kubernetes_version}",
-                "kubeProxyVersion": f"v{self.node.kubernetes_version}",
-                "machineID": self.node.name,
-                "systemUUID": self.node.name,
-                "bootID": self.node.name,
-            },
-            "conditions": [
-                {
-                    "type": kind,
-                    "status": status,
-                    "reason": reason,
-                    "message": message,
-                    "lastHeartbeatTime": now,
-                    "lastTransitionTime": now,
-                }
-                for kind, (status, reason, message) in healthy.items()
-            ],
-        }
+    def _served_gpus(self) -> int | None:
+        """The GPUs that Kubernetes may know of; None where no device plugin has ever told it of any."""
+        if self.node.gpus and devices.served(self.node, self._plugins.objects.values()):
+            return self.node.gpus
+        return None if self._gpus is None else 0
+
+    async def _follow_devices(self) -> None:
+        """Tells of the GPUs once a device plugin is there, and that there are none to use when it has gone."""
+        while True:
+            await self._devices_changed.wait()
+            self._devices_changed.clear()
+            served = self._served_gpus()
+            if served == self._gpus:
+                continue
+            try:
+                amounts = devices.amounts(self.node, served)
+                await self._client.patch(f"/api/v1/nodes/{self.node.name}/status", {"status": amounts})
+                self._gpus = served
+            except _TROUBLE as error:
+                _log.info("devices of %s not reported, tried again: %s", self.node.name, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+                self._devices_changed.set()
 
     def _pod_changed(self, kind: EventType, pod: Object) -> None:
         metadata = pod["metadata"]
@@ -198,6 +200,7 @@ class NodeAgent:
         worker = self._workers.get(uid)
         if kind == "DELETED":
             if worker is not None:  # removed without waiting for us
+                worker.hurry()
                 self._end_soon(uid, self._finished(uid, 0.0, confirm=False))
         elif pod["spec"].get("nodeName") != self.node.name:
             return

@@ -12,11 +12,14 @@ import aiohttp
 from localcloud.kubelet import background, pod_status
 from localcloud.kubelet.addresses import AddressPool
 from localcloud.kubelet.api import KubernetesClient, KubernetesError, Object
-from localcloud.kubelet.container import Container, PodContext
-from localcloud.kubelet.container_state import ContainerRecord, Terminated
+from localcloud.kubelet.container import Container
+from localcloud.kubelet.container_state import ContainerRecord, Terminated, Waiting
+from localcloud.kubelet.environment import Addresses
 from localcloud.kubelet.events import EventRecorder
+from localcloud.kubelet.files import Sources
 from localcloud.kubelet.images import ImageRegistry
 from localcloud.kubelet.mirror import BlobMirrors
+from localcloud.kubelet.run import Ending, PodContext
 from localcloud.kubelet.settings import KubeletSettings
 from localcloud.kubelet.volumes import PodVolumes, VolumeError
 
@@ -24,6 +27,7 @@ _log = logging.getLogger(__name__)
 _MOUNT_RETRY_MAX = 10.0
 _API_RETRY = 0.5
 _CONFIRM_ATTEMPTS = 20
+_SIDECAR_POLL = 0.05
 _TROUBLE = (aiohttp.ClientError, TimeoutError, KubernetesError, ConnectionError)
 
 
@@ -34,6 +38,7 @@ class NodeServices:
     client: KubernetesClient
     events: EventRecorder
     images: ImageRegistry
+    pulled: set[str]
     mirrors: BlobMirrors
     addresses: AddressPool
     settings: KubeletSettings
@@ -51,29 +56,42 @@ class PodWorker:
         self._path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
         self._folder = services.folder / metadata["uid"]
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._volumes = PodVolumes(services.client, services.mirrors, self.pod, self._folder)
         self._address = _address(pod, services.addresses)
+        sources = Sources(services.client, self.pod, Addresses(self._address, services.host_address))
+        self._volumes = PodVolumes(services.client, services.mirrors, self.pod, sources, self._folder)
         self._stopping = asyncio.Event()
         self._dirty = asyncio.Event()
         self._reported: list[Object] = list(pod.get("status", {}).get("conditions") or [])
         self._started = datetime.now(UTC)
         self._mounted = False
-        context = PodContext(
+        self._context = PodContext(
             pod=self.pod,
             client=services.client,
             events=services.events,
             images=services.images,
+            pulled=services.pulled,
             settings=services.settings,
             volumes=self._volumes,
             address=self._address,
+            host_address=services.host_address,
             folder=self._folder,
             changed=self._dirty.set,
         )
-        self.containers = {
-            spec["name"]: Container(spec, context, _record(spec, pod, self._started))
-            for spec in pod["spec"]["containers"]
-        }
+        self._policy: str = pod["spec"].get("restartPolicy", "Always")
+        first = pod["spec"].get("initContainers") or []
+        self._init = [self._container(spec, "initContainerStatuses", waiting="PodInitializing") for spec in first]
+        waiting = "PodInitializing" if first else "ContainerCreating"
+        self._main = [self._container(spec, "containerStatuses", waiting=waiting) for spec in pod["spec"]["containers"]]
+        self.containers = {each.name: each for each in (*self._init, *self._main)}
+        self._ending: Ending | None = None
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _container(self, spec: Object, statuses: str, *, waiting: str) -> Container:
+        record = _record(spec, self.pod, statuses, waiting, self._started)
+        policy = self._policy
+        if statuses == "initContainerStatuses":
+            policy = spec.get("restartPolicy") or ("Never" if policy == "Never" else "OnFailure")
+        return Container(spec, self._context, record, policy)
 
     def begin(self) -> None:
         """Starts the pod in the background."""
@@ -82,6 +100,7 @@ class PodWorker:
         self._tasks = [
             background.start(self._run(), f"pod {name}"),
             background.start(self._report(), f"status of pod {name}"),
+            background.start(self._refresh(), f"volumes of pod {name}"),
         ]
 
     async def end(self, grace_seconds: float, *, confirm: bool) -> None:
@@ -89,20 +108,28 @@ class PodWorker:
 
         Without it, the machine is going, and hooks are not waited for.
         """
+        self._ending = Ending(grace_seconds, hooks=confirm)
         self._stopping.set()
         for container in self.containers.values():
-            container.stop(grace_seconds, hooks=confirm)
-        running, reporting = self._tasks
+            if not container.record.sidecar:
+                container.stop(self._ending)
+        running, *others = self._tasks
         try:
             await asyncio.wait([running])
         finally:
-            reporting.cancel()
-            await asyncio.gather(reporting, return_exceptions=True)
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
             self._volumes.release()
             self._services.addresses.release(self._address)
         if confirm:
             await self._confirm()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def hurry(self) -> None:
+        """Has containers that are being ended killed: the pod was deleted by force."""
+        for container in self.containers.values():
+            container.stop(Ending(0.0, hooks=False))
 
     async def _confirm(self) -> None:
         """Reports the last status and removes the pod; gives up after a while, for the API server may be gone."""
@@ -131,8 +158,9 @@ class PodWorker:
 
     async def _send_status(self) -> None:
         status = pod_status.status(
-            [container.record for container in self.containers.values()],
-            restart_policy=self.pod["spec"].get("restartPolicy", "Always"),
+            [container.record for container in self._main],
+            init=[container.record for container in self._init],
+            restart_policy=self._policy,
             mounted=self._mounted,
             pod_address=self._address,
             host_address=self._services.host_address,
@@ -149,17 +177,44 @@ class PodWorker:
                 raise
         self._reported = status["conditions"]
 
+    async def _refresh(self) -> None:
+        """Keeps the files of mounted volumes up to date, until cancelled."""
+        while True:
+            await asyncio.sleep(self._services.settings.config_refresh)
+            if self._mounted:
+                try:
+                    await self._volumes.refresh()
+                except (VolumeError, *_TROUBLE) as error:
+                    _log.info("volumes of %s not refreshed: %s", self._path, error)
+
     async def _run(self) -> None:
+        """Mounts, runs the init containers one after the other, then the others at once; sidecars beside them."""
         if not await self._mount():
             return
-        await asyncio.gather(*(container.run() for container in self.containers.values()))
+        sidecars: list[tuple[Container, asyncio.Task[None]]] = []
+        try:
+            for container in self._init:
+                if not container.record.sidecar:
+                    await container.run()
+                    if not container.succeeded:
+                        return
+                elif not self._stopping.is_set():
+                    task = background.start(container.run(), f"sidecar {container.name}")
+                    sidecars.append((container, task))
+                    await self._started_up(container)
+            if not self._stopping.is_set():
+                await asyncio.gather(*(container.run() for container in self._main))
+        finally:
+            for container, task in reversed(sidecars):
+                container.stop(self._ending or Ending(_grace(self.pod)))
+                await asyncio.wait([task])
+
+    async def _started_up(self, sidecar: Container) -> None:
+        while not (sidecar.record.started or self._stopping.is_set()):  # noqa: ASYNC110  (either may come)
+            await asyncio.sleep(_SIDECAR_POLL)
 
     async def _mount(self) -> bool:
         """Mounts the volumes, trying again for as long as the pod is wanted; False where it no longer is."""
-        if self.pod["spec"].get("initContainers"):
-            message = "Failed to create pod sandbox: this stand-in does not run init containers"
-            self._services.events.record(self.pod, "Warning", "FailedCreatePodSandBox", message)
-            await self._stopping.wait()
         delay = self._services.settings.mount_retry
         while not self._stopping.is_set():
             try:
@@ -183,10 +238,20 @@ def _address(pod: Object, pool: AddressPool) -> str:
     return str(had) if had and pool.reserve(had) else pool.allocate()
 
 
-def _record(spec: Object, pod: Object, now: datetime) -> ContainerRecord:
+def _grace(pod: Object) -> float:
+    return float(pod["spec"].get("terminationGracePeriodSeconds", 30))
+
+
+def _record(spec: Object, pod: Object, statuses: str, waiting: str, now: datetime) -> ContainerRecord:
     """A container's record; one that ran when the kubelet was killed goes on with its count of restarts."""
-    record = ContainerRecord(spec["name"], spec["image"])
-    before = {each["name"]: each for each in pod.get("status", {}).get("containerStatuses") or []}.get(spec["name"])
+    record = ContainerRecord(
+        spec["name"],
+        spec["image"],
+        Waiting(waiting),
+        sidecar=spec.get("restartPolicy") == "Always",
+        resources=spec.get("resources") or {},
+    )
+    before = {each["name"]: each for each in pod.get("status", {}).get(statuses) or []}.get(spec["name"])
     if before is None:
         return record
     record.restarts = before.get("restartCount", 0)

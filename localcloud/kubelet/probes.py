@@ -1,10 +1,12 @@
 """Probes: when to ask, how to ask, and what the answers amount to.
 
-`ProbeSpec` and `Tally` are pure; `ask` performs one probe.
+`ProbeSpec` and `Tally` are pure; `ask` performs one probe or hook. Messages are worded as the kubelet's.
 """
 
 import asyncio
-import logging
+import contextlib
+import os
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +14,9 @@ import aiohttp
 
 from localcloud import process
 from localcloud.kubelet.api import Object
+from localcloud.kubelet.mounts import Mounts
 
-_log = logging.getLogger(__name__)
+_OUTPUT = 10 * 1024  # bytes of an exec probe's output that are kept
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class ProbeSpec:
     timeout: float = 1
     successes: int = 1
     failures: int = 3
+    grace: float | None = None
+    """Instead of the pod's termination grace period, where this probe has the container killed."""
 
     @classmethod
     def of(cls, probe: Object | None) -> "ProbeSpec | None":
@@ -39,6 +44,7 @@ class ProbeSpec:
             timeout=probe.get("timeoutSeconds") or 1,
             successes=probe.get("successThreshold") or 1,
             failures=probe.get("failureThreshold") or 3,
+            grace=probe.get("terminationGracePeriodSeconds"),
         )
 
 
@@ -58,63 +64,107 @@ class Tally:
         return Tally(self.spec, success if reached else self.verdict, run, success)
 
 
+class ProbeError(Exception):
+    """The probe could not be made: neither a success nor a failure, and not counted."""
+
+
 @dataclass(frozen=True)
 class Target:
     """What a probe or hook acts on: the pod's address, the container's named ports, and how its commands run."""
 
     address: str
     ports: dict[str, int]
-    log: Path
     environment: dict[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+    mounts: Mounts = field(default_factory=Mounts)
 
     def port(self, given: int | str) -> int:
-        """A port by number or by name. Raises `ValueError` for a name the container does not have."""
+        """A port by number or by name. Raises `ProbeError` for a name the container does not have."""
         if isinstance(given, int) or given.isdecimal():
             return int(given)
         if given not in self.ports:
-            raise ValueError(f"couldn't find port: {given}")
+            raise ProbeError(f"couldn't find port: {given}")
         return self.ports[given]
 
 
 async def ask(action: Object, target: Target, command: list[str] | None, timeout: float) -> str | None:  # noqa: ASYNC109
-    """Performs one probe or hook. ``command`` is what an exec action runs here. Returns None, or why it failed."""
+    """Performs one probe or hook. ``command`` is what an exec action runs here. Returns None, or why it failed.
+
+    Raises:
+        ProbeError: it could not be performed at all.
+    """
+    match action:
+        case {"httpGet": http}:
+            return await _http(http, target, timeout)
+        case {"tcpSocket": tcp}:
+            return await _tcp(tcp.get("host") or target.address, target.port(tcp["port"]), timeout)
+        case {"exec": _} if command is not None:
+            return await _run(command, " ".join(action["exec"]["command"]), target, timeout)
+    raise ProbeError("this stand-in performs httpGet, tcpSocket and exec actions only")
+
+
+async def _tcp(host: str, port: int, limit: float) -> str | None:
     try:
-        async with asyncio.timeout(timeout):
-            match action:
-                case {"httpGet": http}:
-                    return await _http(http, target)
-                case {"tcpSocket": tcp}:
-                    _, writer = await asyncio.open_connection(
-                        tcp.get("host") or target.address, target.port(tcp["port"])
-                    )
-                    writer.close()
-                    await writer.wait_closed()
-                    return None
-                case {"exec": _} if command is not None:
-                    return await _run(command, target)
+        async with asyncio.timeout(limit):
+            _, writer = await asyncio.open_connection(host, port)
     except TimeoutError:
-        return "context deadline exceeded" if "exec" not in action else f"command timed out after {timeout:g}s"
-    except (OSError, aiohttp.ClientError, ValueError) as error:
-        return str(error)
-    return "this stand-in performs httpGet, tcpSocket and exec actions only"
+        return f"dial tcp {host}:{port}: i/o timeout"
+    except OSError as error:
+        return _dialled(host, port, error)
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return None
 
 
-async def _http(http: Object, target: Target) -> str | None:
-    if http.get("scheme", "HTTP") != "HTTP":
-        return "this stand-in probes plain http only"
-    url = f"http://{http.get('host') or target.address}:{target.port(http['port'])}{http.get('path') or '/'}"
-    headers = {"User-Agent": "kube-probe/1.36"} | {h["name"]: h["value"] for h in http.get("httpHeaders") or []}
-    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
-        if 200 <= response.status < 400:
-            return None
-        return f"HTTP probe failed with statuscode: {response.status}"
+def _dialled(host: str, port: int, error: OSError) -> str:
+    reason = os.strerror(error.errno).lower() if error.errno else str(error)
+    return f"dial tcp {host}:{port}: connect: {reason}"
 
 
-async def _run(command: list[str], target: Target) -> str | None:
-    child = await process.spawn(command, log=target.log, env=target.environment)
+async def _http(http: Object, target: Target, limit: float) -> str | None:
+    scheme = str(http.get("scheme") or "HTTP").lower()
+    host, port = http.get("host") or target.address, target.port(http["port"])
+    path = http.get("path") or "/"
+    url = f"{scheme}://{host}:{port}{path if path.startswith('/') else '/' + path}"
+    headers = {"User-Agent": "kube-probe/1.36", "Accept": "*/*"}
+    headers |= {header["name"]: header["value"] for header in http.get("httpHeaders") or []}
+    whole = aiohttp.ClientTimeout(total=limit)
+    connector = aiohttp.TCPConnector(ssl=False, force_close=True)  # a probe's certificate is not verified
     try:
-        status = await child.wait()
-    finally:
-        if child.returncode is None:
-            await process.stop(child, grace_seconds=0.1)
-    return None if status == 0 else f"command exited with status {status}"
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=whole) as session,
+            session.get(url, headers=headers) as response,
+        ):
+            await response.content.read(_OUTPUT)  # an answer counts once its body comes
+            status = response.status
+    except TimeoutError:
+        return f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
+    except aiohttp.ClientConnectorError as error:
+        return f'Get "{url}": {_dialled(host, port, error.os_error)}'
+    except aiohttp.ServerDisconnectedError:
+        return f'Get "{url}": EOF'
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        return f'Get "{url}": {error}'
+    return None if 200 <= status < 400 else f"HTTP probe failed with statuscode: {status}"
+
+
+async def _run(command: list[str], asked: str, target: Target, limit: float) -> str | None:
+    """Runs a command beside the container; its output says why it failed."""
+    with tempfile.TemporaryFile() as output:
+        try:
+            child = await process.spawn(command, log=output, env=target.environment, cwd=target.folder)
+        except OSError as error:
+            raise ProbeError(f"failed to exec in container: {error}") from error
+        try:
+            async with asyncio.timeout(limit):
+                status = await child.wait()
+        except TimeoutError:
+            return f'command timed out: "{asked}" timed out after {limit:g}s'
+        finally:
+            if child.returncode is None:
+                await process.kill(child)
+        if status == 0:
+            return None
+        output.seek(0)
+        return target.mounts.in_container(output.read(_OUTPUT).decode(errors="replace"))

@@ -1,52 +1,61 @@
 """Mounts the volumes of a pod: each becomes a host folder.
 
-ConfigMaps and Secrets are files with their contents as of the start, an emptyDir is an empty folder, a claim on a
-volume of the Blob CSI driver is the mirror of its container. Anything else has no counterpart here and is
-refused by name.
+ConfigMaps, Secrets, the downward API and what is projected of them are files that follow their sources; an emptyDir is an
+empty folder; a claim on a volume of the Blob CSI driver is the mirror of its container. Anything else has no counterpart
+here and is refused by name.
 """
 
-import base64
 import logging
 import shutil
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from localcloud.kubelet import atomic_folder
 from localcloud.kubelet.api import KubernetesClient, KubernetesError, Object
+from localcloud.kubelet.files import Sources, VolumeError, below, is_files
 from localcloud.kubelet.mirror import BlobMirrors, MirrorError
 from localcloud.kubelet.mounts import Mounts
 
+__all__ = ["PodVolumes", "VolumeError"]
+
 _log = logging.getLogger(__name__)
 _DRIVER = "blob.csi.azure.com"
-_TOKEN_VOLUME = "kube-api-access-"  # noqa: S105  (a volume's name)
-
-
-class VolumeError(Exception):
-    """A volume cannot be mounted now; the message is that of a FailedMount event."""
 
 
 class PodVolumes:
     """The mounted volumes of one pod, under ``folder``."""
 
-    def __init__(self, client: KubernetesClient, mirrors: BlobMirrors, pod: Object, folder: Path) -> None:
+    def __init__(
+        self, client: KubernetesClient, mirrors: BlobMirrors, pod: Object, sources: Sources, folder: Path
+    ) -> None:
         self._client = client
         self._mirrors = mirrors
         self._namespace = pod["metadata"]["namespace"]
-        self._spec = pod["spec"]
+        self._volumes: list[Object] = pod["spec"].get("volumes") or []
+        self._sources = sources
         self._folder = folder
         self._folders: dict[str, Path] = {}
         self._texts: dict[str, dict[str, bytes]] = {}
+        self._copies: dict[Path, tuple[str, Mounts]] = {}
         self._containers: list[str] = []
 
     async def mount(self) -> None:
         """Mounts all that are not mounted yet. Raises `VolumeError`; it may be called again."""
-        for volume in self._spec.get("volumes") or []:
+        for volume in self._volumes:
             if volume["name"] not in self._folders:
                 self._folders[volume["name"]] = await self._mounted(volume)
+
+    async def refresh(self) -> None:
+        """Brings mounted files up to date with their sources. Raises `VolumeError` or what the API client raises."""
+        for volume in self._volumes:
+            if is_files(volume):
+                await self._mounted(volume)
 
     def release(self) -> None:
         """Unmounts all and removes the pod's own folders."""
         while self._containers:
             self._mirrors.unmount(self._containers.pop())
         self._folders.clear()
+        self._copies.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def of(self, container: Object, *, rewrite_files: bool) -> Mounts:
@@ -58,55 +67,42 @@ class PodVolumes:
         found: dict[str, Path] = {}
         for mount in container.get("volumeMounts") or []:
             folder = self._folders[mount["name"]]
-            found[mount["mountPath"].rstrip("/") or "/"] = _below(folder, mount.get("subPath", ""))
-        mounts = Mounts(found)
+            found[mount["mountPath"].rstrip("/") or "/"] = below(folder, mount.get("subPath", ""))
+        mounts = Mounts(dict(found))
         if rewrite_files:
             for mount in container.get("volumeMounts") or []:
-                texts = self._texts.get(mount["name"])
-                if texts is not None and not mount.get("subPath"):
+                if mount["name"] in self._texts and not mount.get("subPath"):
                     copy = self._folder / "rewritten" / container["name"] / mount["name"]
-                    _write(copy, {name: mounts.on_host(text.decode()).encode() for name, text in texts.items()})
+                    self._copies[copy] = (mount["name"], mounts)
+                    self._copy(copy)
                     found[mount["mountPath"].rstrip("/")] = copy
         return Mounts(found)
+
+    def _copy(self, copy: Path) -> None:
+        volume, mounts = self._copies[copy]
+        atomic_folder.put(copy, {name: _rewritten(text, mounts) for name, text in self._texts[volume].items()})
 
     async def _mounted(self, volume: Object) -> Path:
         name = volume["name"]
         folder: Path = self._folder / "volumes" / name
+        if is_files(volume):
+            self._texts[name] = await self._sources.content(volume)
+            if atomic_folder.put(folder, self._texts[name]):
+                for copy, (of, _) in self._copies.items():
+                    if of == name:
+                        self._copy(copy)
+            return folder
         match volume:
-            case {"configMap": source}:
-                path = f"configmaps/{source['name']}"
-                held = await self._read(path, "configmap", source)
-                content = {key: text.encode() for key, text in (held.get("data") or {}).items()}
-                content |= {key: base64.b64decode(text) for key, text in (held.get("binaryData") or {}).items()}
-            case {"secret": source}:
-                held = await self._read(f"secrets/{source['secretName']}", "secret", source)
-                content = {key: base64.b64decode(text) for key, text in (held.get("data") or {}).items()}
             case {"persistentVolumeClaim": source}:
                 return await self._claimed(name, source["claimName"])
-            case {"emptyDir": _}:
-                content = {}
-            case {"projected": _} if name.startswith(_TOKEN_VOLUME):
-                content = {}  # the stand-in's containers have no account of their own at the API
+            case {"emptyDir": _} | {"hostPath": {"path": "/var/lib/kubelet/device-plugins"}}:  # the latter for GPUs
+                return _empty(folder)
             case _:
                 kind = next((key for key in volume if key != "name"), "unknown")
                 raise VolumeError(
                     f'MountVolume.SetUp failed for volume "{name}": this stand-in does not mount {kind} volumes, only '
-                    f"configMap, secret, emptyDir and claims on {_DRIVER}"
+                    f"configMap, secret, downwardAPI, projected, emptyDir and claims on {_DRIVER}"
                 )
-        if "configMap" in volume or "secret" in volume:
-            content = _selected(name, content, source)
-            self._texts[name] = content
-        _write(folder, content)
-        return folder
-
-    async def _read(self, path: str, kind: str, source: Object) -> Object:
-        try:
-            return await self._client.get(f"/api/v1/namespaces/{self._namespace}/{path}")
-        except KubernetesError as error:
-            if error.status == 404 and source.get("optional"):
-                return {}
-            named = path.partition("/")[2]
-            raise VolumeError(f'MountVolume.SetUp failed: {kind} "{named}": {error.message}') from error
 
     async def _claimed(self, volume: str, claim: str) -> Path:
         path = f"/api/v1/namespaces/{self._namespace}/persistentvolumeclaims/{claim}"
@@ -132,31 +128,14 @@ class PodVolumes:
         return folder
 
 
-def _selected(volume: str, content: dict[str, bytes], source: Object) -> dict[str, bytes]:
-    """The files a source's ``items`` choose; all, where it has none."""
-    if not source.get("items"):
-        return content
-    chosen = {}
-    for item in source["items"]:
-        if item["key"] not in content:
-            if source.get("optional"):
-                continue
-            raise VolumeError(
-                f'MountVolume.SetUp failed for volume "{volume}": references non-existent key {item["key"]}'
-            )
-        chosen[item["path"]] = content[item["key"]]
-    return chosen
-
-
-def _write(folder: Path, content: dict[str, bytes]) -> None:
+def _empty(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, data in content.items():
-        path = _below(folder, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+    return folder
 
 
-def _below(folder: Path, relative: str) -> Path:
-    if relative.startswith("/") or ".." in PurePosixPath(relative).parts:
-        raise VolumeError(f'invalid path "{relative}": must be relative and not contain ".."')
-    return folder / relative
+def _rewritten(text: bytes, mounts: Mounts) -> bytes:
+    """A configuration file with its paths mapped; what is no text stays as it is."""
+    try:
+        return mounts.on_host(text.decode()).encode()
+    except UnicodeDecodeError:
+        return text

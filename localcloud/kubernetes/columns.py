@@ -1,13 +1,16 @@
 """The columns of ``kubectl get``, kind by kind, and what stands in them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from localcloud.kubernetes.objects import Object, dig, is_terminating, is_true, labels_of, parse_time
 
 Cell = str | int
-Row = Callable[[Object], list[Cell]]
+Column = Callable[[Object], Cell]
+"""What a column shows of an object; a name that ends in ``|wide`` is shown by ``-o wide`` only."""
+
+_NONE = "<none>"
 
 
 def human_duration(seconds: float) -> str:
@@ -29,33 +32,34 @@ def human_duration(seconds: float) -> str:
     return f"{days}d" if days < 730 else f"{days // 365}y"
 
 
+def at(path: str, default: Cell = "") -> Column:
+    """Returns a column that shows what stands at a path, or ``default`` for nothing."""
+    return lambda item: dig(item, *path.split(".")) or default
+
+
 def _since(text: str | None) -> str:
     return human_duration((datetime.now(UTC) - parse_time(text)).total_seconds()) if text else "<unknown>"
 
 
-def _age(item: Object) -> str:
-    return _since(item["metadata"].get("creationTimestamp"))
+def _ago(path: str) -> Column:
+    return lambda item: _since(dig(item, *path.split(".")))
 
 
-def _name(item: Object) -> str:
-    return str(item["metadata"]["name"])
+def _joined(values: Iterable[str], empty: str = _NONE) -> str:
+    return ",".join(values) or empty
 
 
-def _joined(values: list[str]) -> str:
-    return ",".join(values) or "<none>"
+def _pairs(path: str) -> Column:
+    """Shows a map as kubectl shows labels."""
+    return lambda item: _joined(f"{k}={v}" for k, v in sorted((dig(item, *path.split(".")) or {}).items()))
 
 
-def _selector(selector: Object | None) -> str:
-    return _joined([f"{k}={v}" for k, v in sorted(((selector or {}).get("matchLabels") or {}).items())])
+def _containers(field: str) -> Column:
+    return lambda item: _joined(c.get(field, "") for c in dig(item, "spec", "template", "spec", "containers") or [])
 
 
-def _containers(item: Object) -> list[Cell]:
-    containers = dig(item, "spec", "template", "spec", "containers") or []
-    return [_joined([c["name"] for c in containers]), _joined([c.get("image", "") for c in containers])]
-
-
-def _status(item: Object, *fields: str) -> list[Cell]:
-    return [dig(item, "status", field) or 0 for field in fields]
+def _count(*fields: str) -> Column:
+    return lambda item: sum(len(item.get(field) or ()) for field in fields)
 
 
 def pod_status(pod: Object) -> str:
@@ -79,225 +83,205 @@ def pod_status(pod: Object) -> str:
     return text
 
 
-def _pod(pod: Object) -> list[Cell]:
+def _pod_ready(pod: Object) -> Cell:
+    ready = sum(1 for entry in dig(pod, "status", "containerStatuses") or [] if entry.get("ready"))
+    return f"{ready}/{len(pod['spec']['containers'])}"
+
+
+def _restarts(pod: Object) -> Cell:
     statuses = dig(pod, "status", "containerStatuses") or []
-    ready = sum(1 for entry in statuses if entry.get("ready"))
-    restarts: Cell = sum(entry.get("restartCount", 0) for entry in statuses)
+    restarts = sum(entry.get("restartCount", 0) for entry in statuses)
     ended = [dig(entry, "lastState", "terminated", "finishedAt") for entry in statuses]
     latest = max((moment for moment in ended if moment), default=None)
-    if restarts and latest:
-        restarts = f"{restarts} ({_since(latest)} ago)"
-    return [
-        _name(pod), f"{ready}/{len(pod['spec']['containers'])}", pod_status(pod), restarts, _age(pod),
-        dig(pod, "status", "podIP") or "<none>", dig(pod, "spec", "nodeName") or "<none>", "<none>", "<none>",
-    ]  # fmt: skip
+    return f"{restarts} ({_since(latest)} ago)" if restarts and latest else restarts
 
 
-def _deployment(item: Object) -> list[Cell]:
-    ready, updated, available = _status(item, "readyReplicas", "updatedReplicas", "availableReplicas")
-    wanted = item["spec"].get("replicas", 0)
-    return [
-        _name(item), f"{ready}/{wanted}", updated, available, _age(item), *_containers(item),
-        _selector(item["spec"].get("selector")),
-    ]  # fmt: skip
+def _deployment_ready(item: Object) -> Cell:
+    return f"{dig(item, 'status', 'readyReplicas') or 0}/{item['spec'].get('replicas', 0)}"
 
 
-def _replica_set(item: Object) -> list[Cell]:
-    current, ready = _status(item, "replicas", "readyReplicas")
-    spec = item["spec"]
-    return [
-        _name(item), spec.get("replicas", 0), current, ready, _age(item), *_containers(item),
-        _selector(spec.get("selector")),
-    ]  # fmt: skip
+def _job_status(item: Object) -> Cell:
+    return "Complete" if is_true(item, "Complete") else "Failed" if is_true(item, "Failed") else "Running"
 
 
-def _daemon_set(item: Object) -> list[Cell]:
-    fields = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled")
-    nodes = _joined([f"{k}={v}" for k, v in (dig(item, "spec", "template", "spec", "nodeSelector") or {}).items()])
-    return [_name(item), *_status(item, *fields, "numberAvailable"), nodes, _age(item), *_containers(item)]
+def _job_done(item: Object) -> Cell:
+    return f"{dig(item, 'status', 'succeeded') or 0}/{item['spec'].get('completions', 1)}"
 
 
-def _job(item: Object) -> list[Cell]:
-    spec, status = item["spec"], item.get("status") or {}
-    text = "Complete" if is_true(item, "Complete") else "Failed" if is_true(item, "Failed") else "Running"
-    duration = ""
-    if status.get("startTime"):
-        end = parse_time(status["completionTime"]) if status.get("completionTime") else datetime.now(UTC)
-        duration = human_duration((end - parse_time(status["startTime"])).total_seconds())
-    done = f"{status.get('succeeded', 0)}/{spec.get('completions', 1)}"
-    return [_name(item), text, done, duration, _age(item), *_containers(item)]
+def _job_duration(item: Object) -> Cell:
+    begun, ended = (dig(item, "status", field) for field in ("startTime", "completionTime"))
+    end = parse_time(ended) if ended else datetime.now(UTC)
+    return human_duration((end - parse_time(begun)).total_seconds()) if begun else ""
 
 
-def _node(item: Object) -> list[Cell]:
+def _node_status(item: Object) -> Cell:
     status = "Ready" if is_true(item, "Ready") else "NotReady"
-    if item["spec"].get("unschedulable"):
-        status += ",SchedulingDisabled"
+    return status + (",SchedulingDisabled" if item["spec"].get("unschedulable") else "")
+
+
+def _node_roles(item: Object) -> Cell:
     prefix = "node-role.kubernetes.io/"
-    roles = _joined(sorted(label.removeprefix(prefix) for label in labels_of(item) if label.startswith(prefix)))
-    addresses = {entry["type"]: entry["address"] for entry in dig(item, "status", "addresses") or []}
-    info = dig(item, "status", "nodeInfo") or {}
-    return [
-        _name(item), status, roles, _age(item), info.get("kubeletVersion", ""), addresses.get("InternalIP", "<none>"),
-        addresses.get("ExternalIP", "<none>"), info.get("osImage") or "<unknown>",
-        info.get("kernelVersion") or "<unknown>", info.get("containerRuntimeVersion") or "<unknown>",
-    ]  # fmt: skip
+    return _joined(sorted(label.removeprefix(prefix) for label in labels_of(item) if label.startswith(prefix)))
 
 
-def _service(item: Object) -> list[Cell]:
-    spec = item["spec"]
-    ingress = [entry.get("ip", "") for entry in dig(item, "status", "loadBalancer", "ingress") or []]
-    external = _joined(ingress) if ingress else "<pending>" if spec["type"] == "LoadBalancer" else "<none>"
-    ports = [
-        f"{p['port']}:{p['nodePort']}/{p['protocol']}" if p.get("nodePort") else f"{p['port']}/{p['protocol']}"
-        for p in spec.get("ports") or []
-    ]
-    return [
-        _name(item), spec["type"], spec.get("clusterIP") or "<none>", external, _joined(ports), _age(item),
-        _selector({"matchLabels": spec.get("selector")}),
-    ]  # fmt: skip
+def _node_address(kind: str) -> Column:
+    def shown(item: Object) -> Cell:
+        addresses = {entry["type"]: str(entry["address"]) for entry in dig(item, "status", "addresses") or []}
+        return addresses.get(kind, _NONE)
+
+    return shown
 
 
-def _endpoints(item: Object) -> list[Cell]:
+def _external_address(item: Object) -> Cell:
+    pending = "<pending>" if item["spec"]["type"] == "LoadBalancer" else _NONE
+    return _joined((i.get("ip", "") for i in dig(item, "status", "loadBalancer", "ingress") or []), pending)
+
+
+def _service_ports(item: Object) -> Cell:
+    def shown(port: Object) -> str:
+        outside = f":{port['nodePort']}" if port.get("nodePort") else ""
+        return f"{port['port']}{outside}/{port['protocol']}"
+
+    return _joined(map(shown, item["spec"].get("ports") or []))
+
+
+def _endpoints(item: Object) -> Cell:
     found = [
         f"{address['ip']}:{port['port']}"
         for subset in item.get("subsets") or []
         for address in subset.get("addresses") or []
         for port in subset.get("ports") or []
     ]
-    more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
-    return [_name(item), _joined(found[:3]) + more, _age(item)]
+    return _joined(found[:3]) + (f" + {len(found) - 3} more..." if len(found) > 3 else "")
 
 
-def _endpoint_slice(item: Object) -> list[Cell]:
-    ports = [str(port.get("port", "")) for port in item.get("ports") or []]
-    found = [address for entry in item.get("endpoints") or [] for address in entry["addresses"]]
-    return [_name(item), item["addressType"], _joined(ports).replace("<none>", "<unset>"), _joined(found), _age(item)]
+def _slice_ports(item: Object) -> Cell:
+    return _joined((str(port.get("port", "")) for port in item.get("ports") or []), "<unset>")
+
+
+def _slice_addresses(item: Object) -> Cell:
+    return _joined(address for entry in item.get("endpoints") or [] for address in entry["addresses"])
 
 
 _MODES = {"ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOnce": "RWO", "ReadWriteOncePod": "RWOP"}
 
 
-def _modes(item: Object) -> str:
+def _modes(item: Object) -> Cell:
     return ",".join(_MODES.get(mode, mode) for mode in item["spec"].get("accessModes") or [])
 
 
-def _volume(item: Object) -> list[Cell]:
-    spec = item["spec"]
-    claim = spec.get("claimRef") or {}
-    bound = f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else ""
-    return [
-        _name(item), (spec.get("capacity") or {}).get("storage", ""), _modes(item), spec["persistentVolumeReclaimPolicy"],
-        "Terminating" if is_terminating(item) else dig(item, "status", "phase") or "", bound,
-        spec.get("storageClassName", ""), spec.get("volumeAttributesClassName") or "<unset>",
-        dig(item, "status", "reason") or "", _age(item), spec.get("volumeMode", ""),
-    ]  # fmt: skip
+def _phase(item: Object) -> Cell:
+    return "Terminating" if is_terminating(item) else dig(item, "status", "phase") or ""
 
 
-def _claim(item: Object) -> list[Cell]:
-    spec = item["spec"]
-    return [
-        _name(item), "Terminating" if is_terminating(item) else dig(item, "status", "phase") or "",
-        spec.get("volumeName", ""), dig(item, "status", "capacity", "storage") or "", _modes(item),
-        spec.get("storageClassName") or "", spec.get("volumeAttributesClassName") or "<unset>", _age(item),
-        spec.get("volumeMode", ""),
-    ]  # fmt: skip
+def _volume_claim(item: Object) -> Cell:
+    claim = item["spec"].get("claimRef")
+    return f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else ""
 
 
-def _event(item: Object) -> list[Cell]:
+def _last_seen(item: Object) -> Cell:
+    return _since(item.get("lastTimestamp") or item.get("eventTime") or item["metadata"].get("creationTimestamp"))
+
+
+def _event_object(item: Object) -> Cell:
     about = item.get("involvedObject") or {}
-    seen = item.get("lastTimestamp") or item.get("eventTime") or item["metadata"].get("creationTimestamp")
-    first = item.get("firstTimestamp") or seen
-    source = (item.get("source") or {}).get("component", "")
-    return [
-        _since(seen), item.get("type", ""), item.get("reason", ""),
-        f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}", about.get("fieldPath", ""), source,
-        str(item.get("message", "")).strip(), _since(first), item.get("count", 1), _name(item),
-    ]  # fmt: skip
+    return f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}"
 
 
-def _budget(item: Object) -> list[Cell]:
-    spec = item["spec"]
-    least, most = spec.get("minAvailable", "N/A"), spec.get("maxUnavailable", "N/A")
-    return [_name(item), str(least), str(most), *_status(item, "disruptionsAllowed"), _age(item)]
+def _scale_target(item: Object) -> Cell:
+    reference = item["spec"]["scaleTargetRef"]
+    return f"{reference['kind']}/{reference['name']}"
 
 
-def _autoscaler(item: Object) -> list[Cell]:
-    spec = item["spec"]
-    target = f"{spec['scaleTargetRef']['kind']}/{spec['scaleTargetRef']['name']}"
-    wishes = []
-    for metric in spec.get("metrics") or []:
+def _metrics(item: Object) -> Cell:
+    def shown(metric: Object) -> str:
         wanted: Any = dig(metric, "resource", "target", "averageUtilization")
-        wishes.append(f"{dig(metric, 'resource', 'name') or metric['type']}: <unknown>/{wanted}%")
-    low, high = spec.get("minReplicas", 1), spec["maxReplicas"]
-    return [_name(item), target, _joined(wishes), str(low), str(high), *_status(item, "currentReplicas"), _age(item)]
+        return f"{dig(metric, 'resource', 'name') or metric['type']}: <unknown>/{wanted}%"
 
+    return _joined(map(shown, item["spec"].get("metrics") or []))
+
+
+_NAME, _AGE = at("metadata.name"), _ago("metadata.creationTimestamp")
+_CLASS = {
+    "StorageClass": at("spec.storageClassName"),
+    "VolumeAttributesClass": at("spec.volumeAttributesClassName", "<unset>"),
+}
+_WORKLOAD = {"Containers|wide": _containers("name"), "Images|wide": _containers("image")}
+_SELECTED = {**_WORKLOAD, "Selector|wide": _pairs("spec.selector.matchLabels")}
 
 NUMBERS = frozenset(
-    {
-        "Up-to-date",
-        "Available",
-        "Desired",
-        "Current",
-        "Ready-count",
-        "Allowed disruptions",
-        "Replicas",
-        "Secrets",
-        "Count",
-    }
+    {"Up-to-date", "Available", "Desired", "Current", "Allowed Disruptions", "Replicas", "Secrets", "Count"}
 )
-_WORKLOAD = ("Containers|wide", "Images|wide")
-
-PLAIN: tuple[tuple[str, ...], Row] = (("Name", "Created At"), lambda o: [_name(o), o["metadata"]["creationTimestamp"]])
-COLUMNS: dict[str, tuple[tuple[str, ...], Row]] = {
-    "Pod": (
-        ("Name", "Ready", "Status", "Restarts", "Age", "IP|wide", "Node|wide", "Nominated Node|wide",
-         "Readiness Gates|wide"), _pod,
-    ),
-    "Deployment": (
-        ("Name", "Ready", "Up-to-date", "Available", "Age", *_WORKLOAD, "Selector|wide"), _deployment,
-    ),
-    "ReplicaSet": (("Name", "Desired", "Current", "Ready", "Age", *_WORKLOAD, "Selector|wide"), _replica_set),
-    "DaemonSet": (
-        ("Name", "Desired", "Current", "Ready", "Up-to-date", "Available", "Node Selector", "Age", *_WORKLOAD),
-        _daemon_set,
-    ),
-    "Job": (("Name", "Status", "Completions", "Duration", "Age", *_WORKLOAD), _job),
-    "Node": (
-        ("Name", "Status", "Roles", "Age", "Version", "Internal-IP|wide", "External-IP|wide", "OS-Image|wide",
-         "Kernel-Version|wide", "Container-Runtime|wide"), _node,
-    ),
-    "Service": (("Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "Selector|wide"), _service),
-    "Endpoints": (("Name", "Endpoints", "Age"), _endpoints),
-    "EndpointSlice": (("Name", "AddressType", "Ports", "Endpoints", "Age"), _endpoint_slice),
-    "PersistentVolume": (
-        ("Name", "Capacity", "Access Modes", "Reclaim Policy", "Status", "Claim", "StorageClass",
-         "VolumeAttributesClass", "Reason", "Age", "VolumeMode|wide"), _volume,
-    ),
-    "PersistentVolumeClaim": (
-        ("Name", "Status", "Volume", "Capacity", "Access Modes", "StorageClass", "VolumeAttributesClass", "Age",
-         "VolumeMode|wide"), _claim,
-    ),
-    "Event": (
-        ("Last Seen", "Type", "Reason", "Object", "Subobject|wide", "Source|wide", "Message", "First Seen|wide",
-         "Count|wide", "Name|wide"), _event,
-    ),
-    "Namespace": (("Name", "Status", "Age"), lambda o: [_name(o), dig(o, "status", "phase") or "", _age(o)]),
-    "ConfigMap": (
-        ("Name", "Data", "Age"),
-        lambda o: [_name(o), len(o.get("data") or {}) + len(o.get("binaryData") or {}), _age(o)],
-    ),
-    "Secret": (
-        ("Name", "Type", "Data", "Age"), lambda o: [_name(o), o.get("type", ""), len(o.get("data") or {}), _age(o)],
-    ),
-    "ServiceAccount": (("Name", "Secrets", "Age"), lambda o: [_name(o), len(o.get("secrets") or []), _age(o)]),
-    "PodDisruptionBudget": (
-        ("Name", "Min Available", "Max Unavailable", "Allowed Disruptions", "Age"), _budget,
-    ),
-    "HorizontalPodAutoscaler": (
-        ("Name", "Reference", "Targets", "MinPods", "MaxPods", "Replicas", "Age"), _autoscaler,
-    ),
-    "NetworkPolicy": (
-        ("Name", "Pod-Selector", "Age"), lambda o: [_name(o), _selector(dig(o, "spec", "podSelector")), _age(o)],
-    ),
-    "Lease": (("Name", "Holder", "Age"), lambda o: [_name(o), dig(o, "spec", "holderIdentity") or "", _age(o)]),
+PLAIN: dict[str, Column] = {"Name": _NAME, "Created At": at("metadata.creationTimestamp")}
+COLUMNS: dict[str, dict[str, Column]] = {
+    "Pod": {
+        "Name": _NAME, "Ready": _pod_ready, "Status": pod_status, "Restarts": _restarts, "Age": _AGE,
+        "IP|wide": at("status.podIP", _NONE), "Node|wide": at("spec.nodeName", _NONE),
+        "Nominated Node|wide": at("status.nominatedNodeName", _NONE), "Readiness Gates|wide": lambda _: _NONE,
+    },
+    "Deployment": {
+        "Name": _NAME, "Ready": _deployment_ready, "Up-to-date": at("status.updatedReplicas", 0),
+        "Available": at("status.availableReplicas", 0), "Age": _AGE, **_SELECTED,
+    },
+    "ReplicaSet": {
+        "Name": _NAME, "Desired": at("spec.replicas", 0), "Current": at("status.replicas", 0),
+        "Ready": at("status.readyReplicas", 0), "Age": _AGE, **_SELECTED,
+    },
+    "DaemonSet": {
+        "Name": _NAME, "Desired": at("status.desiredNumberScheduled", 0),
+        "Current": at("status.currentNumberScheduled", 0), "Ready": at("status.numberReady", 0),
+        "Up-to-date": at("status.updatedNumberScheduled", 0), "Available": at("status.numberAvailable", 0),
+        "Node Selector": _pairs("spec.template.spec.nodeSelector"), "Age": _AGE, **_WORKLOAD,
+    },
+    "Job": {
+        "Name": _NAME, "Status": _job_status, "Completions": _job_done, "Duration": _job_duration, "Age": _AGE,
+        **_WORKLOAD,
+    },
+    "Node": {
+        "Name": _NAME, "Status": _node_status, "Roles": _node_roles, "Age": _AGE,
+        "Version": at("status.nodeInfo.kubeletVersion"), "Internal-IP|wide": _node_address("InternalIP"),
+        "External-IP|wide": _node_address("ExternalIP"), "OS-Image|wide": at("status.nodeInfo.osImage", "<unknown>"),
+        "Kernel-Version|wide": at("status.nodeInfo.kernelVersion", "<unknown>"),
+        "Container-Runtime|wide": at("status.nodeInfo.containerRuntimeVersion", "<unknown>"),
+    },
+    "Service": {
+        "Name": _NAME, "Type": at("spec.type"), "Cluster-IP": at("spec.clusterIP", _NONE),
+        "External-IP": _external_address, "Port(s)": _service_ports, "Age": _AGE, "Selector|wide": _pairs("spec.selector"),
+    },
+    "Endpoints": {"Name": _NAME, "Endpoints": _endpoints, "Age": _AGE},
+    "EndpointSlice": {
+        "Name": _NAME, "AddressType": at("addressType"), "Ports": _slice_ports, "Endpoints": _slice_addresses, "Age": _AGE,
+    },
+    "PersistentVolume": {
+        "Name": _NAME, "Capacity": at("spec.capacity.storage"), "Access Modes": _modes,
+        "Reclaim Policy": at("spec.persistentVolumeReclaimPolicy"), "Status": _phase, "Claim": _volume_claim, **_CLASS,
+        "Reason": at("status.reason"), "Age": _AGE, "VolumeMode|wide": at("spec.volumeMode"),
+    },
+    "PersistentVolumeClaim": {
+        "Name": _NAME, "Status": _phase, "Volume": at("spec.volumeName"), "Capacity": at("status.capacity.storage"),
+        "Access Modes": _modes, **_CLASS, "Age": _AGE, "VolumeMode|wide": at("spec.volumeMode"),
+    },
+    "Event": {
+        "Last Seen": _last_seen, "Type": at("type"), "Reason": at("reason"), "Object": _event_object,
+        "Subobject|wide": at("involvedObject.fieldPath"), "Source|wide": at("source.component"),
+        "Message": at("message"), "First Seen|wide": _ago("firstTimestamp"), "Count|wide": at("count", 1),
+        "Name|wide": _NAME,
+    },
+    "Namespace": {"Name": _NAME, "Status": at("status.phase"), "Age": _AGE},
+    "ConfigMap": {"Name": _NAME, "Data": _count("data", "binaryData"), "Age": _AGE},
+    "Secret": {"Name": _NAME, "Type": at("type"), "Data": _count("data"), "Age": _AGE},
+    "ServiceAccount": {"Name": _NAME, "Secrets": _count("secrets"), "Age": _AGE},
+    "PodDisruptionBudget": {
+        "Name": _NAME, "Min Available": at("spec.minAvailable", "N/A"), "Max Unavailable": at("spec.maxUnavailable", "N/A"),
+        "Allowed Disruptions": at("status.disruptionsAllowed", 0), "Age": _AGE,
+    },
+    "HorizontalPodAutoscaler": {
+        "Name": _NAME, "Reference": _scale_target, "Targets": _metrics, "MinPods": at("spec.minReplicas", 1),
+        "MaxPods": at("spec.maxReplicas"), "Replicas": at("status.currentReplicas", 0), "Age": _AGE,
+    },
+    "NetworkPolicy": {"Name": _NAME, "Pod-Selector": _pairs("spec.podSelector.matchLabels"), "Age": _AGE},
+    "Lease": {"Name": _NAME, "Holder": at("spec.holderIdentity"), "Age": _AGE},
+    "InferenceService": {
+        "Name": _NAME, "URL": at("status.url"), "Ready": lambda o: str(is_true(o, "Ready")), "Age": _AGE,
+    },
 }  # fmt: skip

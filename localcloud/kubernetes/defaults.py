@@ -1,61 +1,114 @@
-"""The values that the API server fills in where a client says nothing. Changes the given object in place."""
+"""The values that the API server fills in where a client says nothing. Changes the given object in place.
+
+``_DEFAULTS`` and ``_FIRST_STATUS`` are tables; what depends on other fields stands in a function of the kind below them.
+"""
 
 import base64
+import copy
 from collections.abc import Callable
+from typing import Any
 
 from localcloud.kubernetes.objects import Object, timestamp
 from localcloud.kubernetes.pod_defaults import qos_class, set_pod_defaults, set_pod_spec_defaults
 from localcloud.kubernetes.resources import Resource
 
+_TEMPLATE: Object = {"metadata": {}, "spec": {}}
+_DEFAULTS: dict[str, Object] = {
+    "Secret": {"type": "Opaque"},
+    "PersistentVolume": {"spec": {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"}},
+    "PersistentVolumeClaim": {"spec": {"volumeMode": "Filesystem"}},
+    "Service": {
+        "spec": {
+            "type": "ClusterIP", "sessionAffinity": "None", "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
+            "internalTrafficPolicy": "Cluster",
+        },
+    },
+    "Deployment": {
+        "spec": {
+            "template": _TEMPLATE, "replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600,
+            "strategy": {"type": "RollingUpdate"},
+        },
+    },
+    "ReplicaSet": {"spec": {"template": _TEMPLATE, "replicas": 1}},
+    "DaemonSet": {
+        "spec": {"template": _TEMPLATE, "revisionHistoryLimit": 10, "updateStrategy": {"type": "RollingUpdate"}},
+    },
+    "Job": {
+        "spec": {
+            "template": _TEMPLATE, "parallelism": 1, "completions": 1, "backoffLimit": 6, "manualSelector": False,
+            "completionMode": "NonIndexed", "suspend": False, "podReplacementPolicy": "TerminatingOrFailed",
+        },
+    },
+    "HorizontalPodAutoscaler": {"spec": {"minReplicas": 1}},
+    "NetworkPolicy": {"spec": {"podSelector": {}}},
+    "EndpointSlice": {"endpoints": None, "ports": None},
+    "CSIDriver": {
+        "spec": {
+            "attachRequired": True, "podInfoOnMount": False, "storageCapacity": False, "requiresRepublish": False,
+            "seLinuxMount": False, "fsGroupPolicy": "ReadWriteOnceWithFSType", "volumeLifecycleModes": ["Persistent"],
+        },
+    },
+    "Node": {
+        "spec": {},
+        "status": {
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
+            "nodeInfo": dict.fromkeys(
+                (
+                    "machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion",
+                    "kubeletVersion", "kubeProxyVersion", "operatingSystem", "architecture",
+                ), "",
+            ),
+        },
+    },
+}  # fmt: skip
+_FIRST_STATUS: dict[str, Object] = {
+    "Namespace": {"phase": "Active"},
+    "PersistentVolume": {"phase": "Pending"},
+    "PersistentVolumeClaim": {"phase": "Pending"},
+    "Service": {"loadBalancer": {}},
+    "Pod": {"phase": "Pending"},
+    "Deployment": {},
+    "Job": {},
+    "ReplicaSet": {"replicas": 0},
+    "DaemonSet": dict.fromkeys(
+        ("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady"), 0
+    ),
+    "HorizontalPodAutoscaler": {"desiredReplicas": 0, "currentMetrics": None},
+    "PodDisruptionBudget": dict.fromkeys(("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"), 0),
+}
+
 
 def set_defaults(resource: Resource, item: Object) -> None:
     """Fills the defaults of the kind in."""
-    fill = _BY_KIND.get(resource.kind)
-    if fill is not None:
-        fill(item)
+    _fill(item, _DEFAULTS.get(resource.kind, {}))
+    complete = _BY_KIND.get(resource.kind)
+    if complete is not None:
+        complete(item)
 
 
 def set_creation_status(resource: Resource, item: Object) -> None:
-    """Sets the status that a new object has."""
+    """Sets the status that a new object has, whatever its creator says; a node's creator is the kubelet."""
+    if resource.kind in _FIRST_STATUS:
+        item["status"] = copy.deepcopy(_FIRST_STATUS[resource.kind])
     match resource.kind:
-        case "Namespace":
-            item["status"] = {"phase": "Active"}
         case "PersistentVolume":
-            item["status"] = {"phase": "Pending", "lastPhaseTransitionTime": timestamp()}
-        case "PersistentVolumeClaim":
-            item["status"] = {"phase": "Pending"}
-        case "Service":
-            item["status"] = {"loadBalancer": {}}
+            item["status"]["lastPhaseTransitionTime"] = timestamp()
         case "Pod":
-            item["status"] = {"phase": "Pending", "qosClass": qos_class(item["spec"])}
-        case "ReplicaSet":
-            item["status"] = {"replicas": 0}
-        case "DaemonSet":
-            names = ("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady")
-            item["status"] = dict.fromkeys(names, 0)
-        case "HorizontalPodAutoscaler":
-            item["status"] = {"desiredReplicas": 0, "currentMetrics": None}
-        case "PodDisruptionBudget":
-            names = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
-            item["status"] = dict.fromkeys(names, 0)
-        case "Deployment" | "Job":
-            item["status"] = {}
-        case "Node":
-            item.setdefault("status", {})
-            _node(item)
+            item["status"]["qosClass"] = qos_class(item["spec"])
         case _:
             pass
 
 
+def _fill(target: Object, defaults: Object) -> None:
+    for name, value in defaults.items():
+        if isinstance(value, dict):
+            _fill(target.setdefault(name, {}), value)
+        else:
+            target.setdefault(name, copy.copy(value))
+
+
 def _node(item: Object) -> None:
-    status = item.setdefault("status", {})
-    status.setdefault("daemonEndpoints", {}).setdefault("kubeletEndpoint", {}).setdefault("Port", 0)
-    info = status.setdefault("nodeInfo", {})
-    for name in (
-        "machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion", "kubeletVersion",
-        "kubeProxyVersion", "operatingSystem", "architecture",
-    ):  # fmt: skip
-        info.setdefault(name, "")
+    status = item["status"]
     if "capacity" in status:
         status.setdefault("allocatable", dict(status["capacity"]))
 
@@ -68,45 +121,37 @@ def _namespace(item: Object) -> None:
 
 
 def _secret(item: Object) -> None:
-    item.setdefault("type", "Opaque")
     for key, text in (item.pop("stringData", None) or {}).items():
         item.setdefault("data", {})[key] = base64.b64encode(text.encode()).decode()
 
 
 def _volume(item: Object) -> None:
-    spec = item.setdefault("spec", {})
-    spec.setdefault("persistentVolumeReclaimPolicy", "Retain")
-    spec.setdefault("volumeMode", "Filesystem")
-    if spec.get("storageClassName") == "":
-        del spec["storageClassName"]
-    finalizers = item["metadata"].setdefault("finalizers", [])
-    if not finalizers and "deletionTimestamp" not in item["metadata"]:
-        finalizers.append("kubernetes.io/pv-protection")
+    if item["spec"].get("storageClassName") == "":
+        del item["spec"]["storageClassName"]
+    _protect(item, "kubernetes.io/pv-protection")
 
 
 def _claim(item: Object) -> None:
-    item.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
+    _protect(item, "kubernetes.io/pvc-protection")
+
+
+def _protect(item: Object, finalizer: str) -> None:
     finalizers = item["metadata"].setdefault("finalizers", [])
     if not finalizers and "deletionTimestamp" not in item["metadata"]:
-        finalizers.append("kubernetes.io/pvc-protection")
+        finalizers.append(finalizer)
 
 
 def _service(item: Object) -> None:
-    spec = item.setdefault("spec", {})
-    spec.setdefault("type", "ClusterIP")
-    spec.setdefault("sessionAffinity", "None")
-    spec.setdefault("ipFamilies", ["IPv4"])
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
-    spec.setdefault("internalTrafficPolicy", "Cluster")
+    spec = item["spec"]
     exposed = spec["type"] in ("LoadBalancer", "NodePort")
-    if exposed:
-        spec.setdefault("externalTrafficPolicy", "Cluster")
-    else:
-        spec.pop("externalTrafficPolicy", None)
-    if spec["type"] == "LoadBalancer":
-        spec.setdefault("allocateLoadBalancerNodePorts", True)
-    else:
-        spec.pop("allocateLoadBalancerNodePorts", None)
+    for field, value, belongs in (
+        ("externalTrafficPolicy", "Cluster", exposed),
+        ("allocateLoadBalancerNodePorts", True, spec["type"] == "LoadBalancer"),
+    ):
+        if belongs:
+            spec.setdefault(field, value)
+        else:
+            spec.pop(field, None)
     for port in spec.get("ports") or []:
         port.setdefault("protocol", "TCP")
         if "port" in port:
@@ -118,71 +163,41 @@ def _service(item: Object) -> None:
             ingress.setdefault("ipMode", "VIP")
 
 
-def _template(item: Object) -> Object:
-    spec: Object = item.setdefault("spec", {})
-    template = spec.setdefault("template", {})
-    template.setdefault("metadata", {})
-    set_pod_spec_defaults(template.setdefault("spec", {}))
-    return spec
-
-
-def _deployment(item: Object) -> None:
-    spec = _template(item)
-    spec.setdefault("replicas", 1)
-    spec.setdefault("revisionHistoryLimit", 10)
-    spec.setdefault("progressDeadlineSeconds", 600)
-    strategy = spec.setdefault("strategy", {})
-    if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
-        rolling = strategy.setdefault("rollingUpdate", {})
-        rolling.setdefault("maxUnavailable", "25%")
-        rolling.setdefault("maxSurge", "25%")
-
-
-def _replica_set(item: Object) -> None:
-    _template(item).setdefault("replicas", 1)
-
-
-def _daemon_set(item: Object) -> None:
-    spec = _template(item)
-    spec.setdefault("revisionHistoryLimit", 10)
-    strategy = spec.setdefault("updateStrategy", {})
-    if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
-        rolling = strategy.setdefault("rollingUpdate", {})
-        rolling.setdefault("maxUnavailable", 1)
-        rolling.setdefault("maxSurge", 0)
+def _workload(item: Object) -> None:
+    spec = item["spec"]
+    set_pod_spec_defaults(spec["template"]["spec"])
+    shares: dict[str, dict[str, Any]] = {
+        "strategy": {"maxUnavailable": "25%", "maxSurge": "25%"}, "updateStrategy": {"maxUnavailable": 1, "maxSurge": 0},
+    }  # fmt: skip
+    for field, share in shares.items():
+        if spec.get(field, {}).get("type") == "RollingUpdate":
+            _fill(spec[field], {"rollingUpdate": share})
 
 
 def _job(item: Object) -> None:
-    spec = _template(item)
-    for name, value in (
-        ("parallelism", 1), ("completions", 1), ("backoffLimit", 6), ("manualSelector", False),
-        ("completionMode", "NonIndexed"), ("suspend", False), ("podReplacementPolicy", "TerminatingOrFailed"),
-    ):  # fmt: skip
-        spec.setdefault(name, value)
-    uid = item["metadata"].get("uid")
+    _workload(item)
+    spec, metadata = item["spec"], item["metadata"]
+    uid = metadata.get("uid")
     if uid and not spec["manualSelector"] and "selector" not in spec:
         spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
-        name = item["metadata"].get("name", "")
+        name = metadata.get("name", "")
         own = {
             "batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name, "controller-uid": uid,
             "job-name": name,
         }  # fmt: skip
         spec["template"]["metadata"].setdefault("labels", {}).update(own)
-        if not item["metadata"].get("labels"):
-            item["metadata"]["labels"] = dict(spec["template"]["metadata"]["labels"])
+        if not metadata.get("labels"):
+            metadata["labels"] = dict(spec["template"]["metadata"]["labels"])
 
 
 def _autoscaler(item: Object) -> None:
-    spec = item.setdefault("spec", {})
-    spec.setdefault("minReplicas", 1)
-    if not spec.get("metrics"):
+    if not item["spec"].get("metrics"):
         target = {"type": "Utilization", "averageUtilization": 80}
-        spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+        item["spec"]["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
 
 
 def _network_policy(item: Object) -> None:
-    spec = item.setdefault("spec", {})
-    spec.setdefault("podSelector", {})
+    spec = item["spec"]
     spec.setdefault("policyTypes", ["Ingress", "Egress"] if "egress" in spec else ["Ingress"])
     for rule in [*(spec.get("ingress") or []), *(spec.get("egress") or [])]:
         for port in rule.get("ports") or []:
@@ -190,25 +205,13 @@ def _network_policy(item: Object) -> None:
 
 
 def _endpoint_slice(item: Object) -> None:
-    item.setdefault("endpoints", None)
-    item.setdefault("ports", None)
     for port in item["ports"] or []:
-        port.setdefault("protocol", "TCP")
-        port.setdefault("name", "")
-
-
-def _csi_driver(item: Object) -> None:
-    spec = item.setdefault("spec", {})
-    for name, value in (
-        ("attachRequired", True), ("podInfoOnMount", False), ("storageCapacity", False), ("requiresRepublish", False),
-        ("seLinuxMount", False), ("fsGroupPolicy", "ReadWriteOnceWithFSType"), ("volumeLifecycleModes", ["Persistent"]),
-    ):  # fmt: skip
-        spec.setdefault(name, value)
+        _fill(port, {"protocol": "TCP", "name": ""})
 
 
 _BY_KIND: dict[str, Callable[[Object], None]] = {
     "Node": _node, "Namespace": _namespace, "Secret": _secret, "PersistentVolume": _volume,
-    "PersistentVolumeClaim": _claim, "Service": _service, "Pod": set_pod_defaults, "Deployment": _deployment,
-    "ReplicaSet": _replica_set, "DaemonSet": _daemon_set, "Job": _job, "HorizontalPodAutoscaler": _autoscaler,
-    "NetworkPolicy": _network_policy, "EndpointSlice": _endpoint_slice, "CSIDriver": _csi_driver,
+    "PersistentVolumeClaim": _claim, "Service": _service, "Pod": set_pod_defaults, "Deployment": _workload,
+    "ReplicaSet": _workload, "DaemonSet": _workload, "Job": _job, "HorizontalPodAutoscaler": _autoscaler,
+    "NetworkPolicy": _network_policy, "EndpointSlice": _endpoint_slice,
 }  # fmt: skip

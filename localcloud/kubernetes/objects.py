@@ -64,6 +64,11 @@ def namespace_of(item: Object) -> str:
     return str(item["metadata"].get("namespace", ""))
 
 
+def key_of(item: Object) -> tuple[str, str]:
+    """Returns namespace and name: what identifies an object among those of its kind."""
+    return namespace_of(item), name_of(item)
+
+
 def labels_of(item: Object) -> dict[str, str]:
     """Returns ``metadata.labels``."""
     return item.get("metadata", {}).get("labels") or {}
@@ -101,6 +106,12 @@ def controller_of(item: Object) -> Object | None:
     return next((owner for owner in owners_of(item) if owner.get("controller")), None)
 
 
+def controller_key(item: Object, kind: str) -> list[tuple[str, str]]:
+    """Returns the key of the controlling owner, if that is of ``kind``."""
+    reference = controller_of(item)
+    return [(namespace_of(item), reference["name"])] if reference and reference["kind"] == kind else []
+
+
 def is_controlled_by(item: Object, owner: Object) -> bool:
     """Tells whether ``owner`` is the controlling owner of ``item``."""
     reference = controller_of(item)
@@ -117,6 +128,12 @@ def is_true(item: Object, kind: str) -> bool:
     """Tells whether the condition of that type stands at "True"."""
     found = condition(item, kind)
     return found is not None and found["status"] == "True"
+
+
+def since(item: Object, kind: str, status: str) -> str:
+    """Returns how long the condition of that type has had ``status``: its time where it has it already, or now."""
+    known = condition(item, kind)
+    return str(known["lastTransitionTime"]) if known and known["status"] == status else timestamp()
 
 
 def without_nulls(value: Any) -> Any:

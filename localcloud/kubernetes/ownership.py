@@ -22,6 +22,7 @@ from localcloud.kubernetes.merging import merge
 from localcloud.kubernetes.objects import Object, timestamp
 from localcloud.kubernetes.schema import Node
 
+_SCALE = "autoscaling/v1"  # what an apply to the scale subresource sees every manager to have written
 _IDENTITY = (
     "name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion",
     "deletionTimestamp", "deletionGracePeriodSeconds",
@@ -40,12 +41,12 @@ class Manager:
     api_version: str
     subresource: str = ""
 
-    def describe(self) -> str:
-        """Names it as conflicts do: appliers by name only, others with how they wrote."""
+    def describe(self, version: str) -> str:
+        """Names it as conflicts about ``version`` do: appliers by name only, others with how they wrote."""
         text = f'"{self.name}"'
         if self.subresource:
             text += f' with subresource "{self.subresource}"'
-        return text if self.operation == "Apply" else f"{text} using {self.api_version}"
+        return text if self.operation == "Apply" else f"{text} using {version or self.api_version}"
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def apply(node: Node, live: Object, config: Object, ownership: Ownership, manage
     written = _owned(written)
     conflicts = {who: owned & written for who, owned in others.items() if owned & written}
     if conflicts and not force:
-        raise _conflict(conflicts)
+        raise _conflict(conflicts, _SCALE if manager.subresource == "scale" else "")
     _, gone = changed(node, live, pruned)
     fields = {who: frozenset(p for p in owned - written if not _is_below(p, gone)) for who, owned in others.items()}
     fields[manager] = claimed
@@ -165,10 +166,10 @@ def _is_below(path: tuple[str, ...], roots: FieldSet) -> bool:
     return any(path[:end] in roots for end in range(1, len(path) + 1))
 
 
-def _conflict(conflicts: dict[Manager, FieldSet]) -> ApiError:
+def _conflict(conflicts: dict[Manager, FieldSet], version: str) -> ApiError:
     ordered = sorted(((who, sorted(map(describe, owned))) for who, owned in conflicts.items()), key=lambda e: e[0].name)
     causes = [
-        {"reason": "FieldManagerConflict", "message": f"conflict with {who.describe()}", "field": field}
+        {"reason": "FieldManagerConflict", "message": f"conflict with {who.describe(version)}", "field": field}
         for who, fields in ordered
         for field in fields
     ]
@@ -177,7 +178,7 @@ def _conflict(conflicts: dict[Manager, FieldSet]) -> ApiError:
         listed = f"{causes[0]['message']}: {causes[0]['field']}"
     else:
         listed = "\n".join(
-            f"conflicts with {who.describe()}:\n" + "\n".join(f"- {field}" for field in fields)
+            f"conflicts with {who.describe(version)}:\n" + "\n".join(f"- {field}" for field in fields)
             for who, fields in ordered
         )
     message = f"Apply failed with {count} conflict{'s' if count != 1 else ''}: {listed}"

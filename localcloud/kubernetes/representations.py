@@ -1,4 +1,4 @@
-"""The forms in which objects are sent: JSON, YAML, Table, PartialObjectMetadata; chosen by the Accept header."""
+"""The forms in which objects are sent: whole, Table, PartialObjectMetadata; chosen by the Accept header."""
 
 from dataclasses import dataclass
 
@@ -6,23 +6,16 @@ from localcloud.kubernetes.errors import ApiError
 from localcloud.kubernetes.objects import Object
 from localcloud.kubernetes.resources import Resource
 from localcloud.kubernetes.tables import table
-from localcloud.kubernetes.wire import dump
-from localcloud.kubernetes.yaml_text import encode_yaml
 
-_AVAILABLE = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+_AVAILABLE = "application/json"
 
 
 @dataclass(frozen=True)
 class Form:
-    """One of the forms: its media type, and ``Table`` or ``PartialObjectMetadata`` where the object is transformed."""
+    """One of the forms: ``Table`` or ``PartialObjectMetadata``, or the object as it is."""
 
-    media_type: str = "application/json"
     view: str = ""
     include: str = "Metadata"
-
-    def encode(self, body: Object) -> bytes:
-        """Writes a body."""
-        return encode_yaml(body).encode() if self.media_type == "application/yaml" else dump(body)
 
     def shown(self, resource: Resource, item: Object) -> Object:
         """Returns an object as this form shows it."""
@@ -60,12 +53,12 @@ def choose_form(accept: str, include: str = "") -> Form:
         view = next((p.removeprefix("as=") for p in parameters if p.startswith("as=")), "")
         if media_type in ("*/*", "application/*"):
             return Form()
-        if media_type not in ("application/json", "application/yaml"):
+        if media_type != "application/json":
             continue
         if view in ("", "Table", "PartialObjectMetadata"):
-            return Form(media_type, view, include or "Metadata")
+            return Form(view, include or "Metadata")
         if view == "PartialObjectMetadataList":
-            return Form(media_type, "PartialObjectMetadata")
+            return Form("PartialObjectMetadata")
     message = f"406: Not Acceptable\n\nAvailable representations: {_AVAILABLE}"
     raise ApiError(406, "NotAcceptable", message, {})
 

@@ -101,11 +101,11 @@ ACCESS_REVIEWS = Resource(
     has_status=False, verbs=("create",),
 )  # fmt: skip
 
-RESOURCES: tuple[Resource, ...] = (
+RESOURCES: list[Resource] = [
     NAMESPACES, NODES, PODS, SERVICES, ENDPOINTS, CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, VOLUMES, CLAIMS, EVENTS,
     DEPLOYMENTS, REPLICA_SETS, DAEMON_SETS, JOBS, BUDGETS, AUTOSCALERS, NETWORK_POLICIES, ENDPOINT_SLICES, LEASES,
     CSI_DRIVERS, ACCESS_REVIEWS,
-)  # fmt: skip
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,13 @@ class _Index:
 
 
 _INDEX = _Index()
+
+
+def install(resource: Resource) -> None:
+    """Serves a further kind from now on, as a CustomResourceDefinition does; before a server is started."""
+    RESOURCES.append(resource)
+    _INDEX.by_path[resource.group, resource.version, resource.plural] = resource
+    _INDEX.by_kind[resource.api_version, resource.kind] = resource
 
 
 def find_resource(group: str, version: str, plural: str) -> Resource | None:
@@ -138,53 +145,3 @@ def group_versions() -> dict[str, list[str]]:
         if resource.group and resource.version not in groups.setdefault(resource.group, []):
             groups[resource.group].append(resource.version)
     return groups
-
-
-def api_group(group: str) -> Object:
-    """Returns the APIGroup document's body of a named group."""
-    versions = [{"groupVersion": f"{group}/{v}", "version": v} for v in group_versions()[group]]
-    return {"name": group, "versions": versions, "preferredVersion": versions[0]}
-
-
-def api_resource_list(group: str, version: str) -> Object | None:
-    """Returns the APIResourceList of a group and version, or None where there is none."""
-    entries: list[Object] = []
-    for resource in sorted(RESOURCES, key=lambda r: r.plural):
-        if (resource.group, resource.version) != (group, version):
-            continue
-        entries.append(_api_resource(resource))
-        entries.extend(_api_subresources(resource))
-    if not entries:
-        return None
-    body: Object = {"kind": "APIResourceList"}
-    if group:
-        body["apiVersion"] = "v1"
-    return body | {"groupVersion": f"{group}/{version}" if group else version, "resources": entries}
-
-
-def _api_resource(resource: Resource) -> Object:
-    entry: Object = {
-        "name": resource.plural,
-        "singularName": resource.kind.lower(),
-        "namespaced": resource.namespaced,
-        "kind": resource.kind,
-        "verbs": list(resource.verbs),
-    }
-    if resource.short_names:
-        entry["shortNames"] = list(resource.short_names)
-    if resource.in_all:
-        entry["categories"] = ["all"]
-    return entry
-
-
-def _api_subresources(resource: Resource) -> list[Object]:
-    def entry(name: str, kind: str, verbs: list[str], **more: str) -> Object:
-        base = {"name": f"{resource.plural}/{name}", "singularName": "", "namespaced": resource.namespaced}
-        return base | more | {"kind": kind, "verbs": verbs}
-
-    entries = [entry(name, resource.kind, ["get"]) for name in resource.subresources]
-    if resource.scalable:
-        entries.append(entry("scale", "Scale", ["get", "patch", "update"], group="autoscaling", version="v1"))
-    if resource.has_status and "get" in resource.verbs:
-        entries.append(entry("status", resource.kind, ["get", "patch", "update"]))
-    return entries

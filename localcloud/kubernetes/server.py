@@ -21,7 +21,7 @@ from localcloud.kubernetes.access import (
     path_forbidden,
 )
 from localcloud.kubernetes.controllers import Controllers
-from localcloud.kubernetes.discovery import HEALTH, document
+from localcloud.kubernetes.discovery import AGGREGATED, HEALTH, aggregated_document, document
 from localcloud.kubernetes.errors import ApiError, internal, method_not_allowed, unknown_resource
 from localcloud.kubernetes.paths import Target, parse_path
 from localcloud.kubernetes.pod_logs import pod_log
@@ -142,6 +142,9 @@ class KubernetesApi:
             raise path_forbidden(user, request.method, path)
         if path.startswith(HEALTH):
             return web.Response(text="ok", headers=_NO_CACHE)
+        accepted = [offer.replace(" ", "") for offer in request.headers.get("Accept", "").split(",")]
+        if AGGREGATED in accepted and (found := aggregated_document(path)) is not None:
+            return web.Response(body=dump(found), headers={"Content-Type": AGGREGATED, **_NO_CACHE})
         body = document(path, self._address)
         if body is None:
             return web.Response(status=404, text="404 page not found\n", headers=_NO_CACHE)
@@ -230,7 +233,7 @@ def _encoded(call: Call, form: Form, answer: Answer) -> web.Response:
         body = form.shown_list(call.resource, answer.items, answer.metadata)
     else:
         body = form.shown(call.resource, answer.item or {})
-    response = web.Response(body=form.encode(body), status=answer.code, content_type=form.media_type, headers=_NO_CACHE)
+    response = web.Response(body=dump(body), status=answer.code, content_type="application/json", headers=_NO_CACHE)
     for text in call.warnings:
         quoted = text.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{quoted}"')

@@ -1,4 +1,4 @@
-"""YAML as the server reads and writes it: version 1.1, where a bare ``y`` is a boolean and a time is text."""
+"""YAML as the server reads it: version 1.1, where a bare ``y`` is a boolean and a time is text."""
 
 import re
 from typing import Any
@@ -37,24 +37,3 @@ _YamlLoader.add_constructor(
     "tag:yaml.org,2002:bool",
     lambda _, node: str(node.value).lower() in ("y", "yes", "true", "on"),
 )
-
-
-def encode_yaml(item: Any) -> str:
-    """Writes an object as the server's YAML: keys sorted, times quoted."""
-    text: str = yaml.dump(item, Dumper=_YamlDumper, default_flow_style=False, sort_keys=True, allow_unicode=True)
-    return text
-
-
-class _YamlDumper(yaml.SafeDumper):
-    """Quotes strings with double quotes where quotes are needed."""
-
-
-def _string(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-    plain = (
-        value != "" and yaml.safe_load(f"- {value}") == [value] if value.isprintable() and ": " not in value else False
-    )
-    style = "|" if "\n" in value else None if plain else '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-_YamlDumper.add_representer(str, _string)

@@ -40,6 +40,14 @@ class Client:
         self.apps = kubernetes_client.AppsV1Api(api)
 
     @property
+    def kubernetes_url(self) -> str:
+        return str(self._endpoints.kubernetes_url)
+
+    @property
+    def kubernetes_token(self) -> str:
+        return str(self._endpoints.kubernetes_token)
+
+    @property
     def storage(self) -> BlobServiceClient:
         return BlobServiceClient.from_connection_string(self._endpoints.storage_connection_string)
 

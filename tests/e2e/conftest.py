@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -47,11 +47,13 @@ async def start_cloud(tmp_path: Path) -> AsyncIterator[StartCloud]:
     """Starts a local cloud with these settings, and ends it after the test; on failure its logs are shown."""
     started: list[LocalCloud] = []
 
-    async def start(settings: Mapping[str, str] | None = None, *, gpu_nodes: int = 1) -> Client:
+    async def start(
+        settings: Mapping[str, str] | None = None, *, gpu_nodes: int = 1, aks_arguments: Sequence[str] = ()
+    ) -> Client:
         cloud = LocalCloud(
             Options(
                 data=tmp_path / "cloud", settings={**QUICK, **(settings or {})},
-                aks_arguments=("--gpu-nodes", str(gpu_nodes)),
+                aks_arguments=("--gpu-nodes", str(gpu_nodes), *aks_arguments),
             )
         )  # fmt: skip
         await cloud.__aenter__()

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 
 from localcloud.kubernetes.controllers.runtime import Controller
-from localcloud.kubernetes.objects import Object, dig, name_of, namespace_of, timestamp
-from localcloud.kubernetes.registry import controller_write
+from localcloud.kubernetes.objects import Object, dig, key_of, name_of, namespace_of, since
 from localcloud.kubernetes.resources import AUTOSCALERS, resource_of
 from localcloud.kubernetes.store import Change, Key
 
@@ -12,21 +11,14 @@ from localcloud.kubernetes.store import Change, Key
 class AutoscalerController(Controller):
     """Reports on autoscalers; it changes no replicas."""
 
-    def initial(self) -> Iterable[Key]:
-        """All autoscalers."""
-        return [(namespace_of(item), name_of(item)) for item in self.store.objects(AUTOSCALERS)]
+    watched = AUTOSCALERS
 
-    def concerned(self, change: Change) -> Iterable[Key]:
-        """The autoscaler itself, and those whose target changed."""
-        if change.resource is AUTOSCALERS:
-            return [(namespace_of(change.item), name_of(change.item))]
+    def related(self, change: Change) -> Iterable[Key]:
+        """Those whose target changed."""
         if not change.resource.scalable:
             return []
-        return [
-            (namespace_of(item), name_of(item))
-            for item in self.store.objects(AUTOSCALERS, namespace_of(change.item))
-            if item["spec"]["scaleTargetRef"]["name"] == name_of(change.item)
-        ]
+        candidates = self.store.objects(AUTOSCALERS, namespace_of(change.item))
+        return [key_of(i) for i in candidates if i["spec"]["scaleTargetRef"]["name"] == name_of(change.item)]
 
     def reconcile(self, key: Key) -> float | None:
         """Writes the conditions of one autoscaler."""
@@ -40,8 +32,7 @@ class AutoscalerController(Controller):
         current = dig(target, "status", "replicas") or 0
         if current:
             status["currentReplicas"] = current
-        write = controller_write(subresource="status")
-        self.registry.update(AUTOSCALERS, *key, {**item, "status": status}, write)
+        self.update_status(AUTOSCALERS, item, status)
         return None
 
 
@@ -60,6 +51,5 @@ def _conditions(item: Object, target: Object | None) -> list[Object]:
 
 
 def _condition(item: Object, kind: str, status: str, reason: str, message: str) -> Object:
-    known = next((c for c in dig(item, "status", "conditions") or [] if c["type"] == kind), None)
-    since = known["lastTransitionTime"] if known and known["status"] == status else timestamp()
-    return {"type": kind, "status": status, "lastTransitionTime": since, "reason": reason, "message": message}
+    moved = since(item, kind, status)
+    return {"type": kind, "status": status, "lastTransitionTime": moved, "reason": reason, "message": message}

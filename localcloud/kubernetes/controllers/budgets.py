@@ -6,17 +6,15 @@ from collections.abc import Iterable
 from localcloud.kubernetes.controllers.runtime import Controller
 from localcloud.kubernetes.objects import (
     Object,
-    condition,
     controller_of,
     dig,
     is_terminating,
     is_true,
+    key_of,
     labels_of,
-    name_of,
     namespace_of,
-    timestamp,
+    since,
 )
-from localcloud.kubernetes.registry import controller_write
 from localcloud.kubernetes.resources import BUDGETS, PODS, resource_of
 from localcloud.kubernetes.selectors import match_labels
 from localcloud.kubernetes.store import Change, Key
@@ -25,21 +23,14 @@ from localcloud.kubernetes.store import Change, Key
 class BudgetController(Controller):
     """Counts the healthy pods of each budget."""
 
-    def initial(self) -> Iterable[Key]:
-        """All budgets."""
-        return [(namespace_of(item), name_of(item)) for item in self.store.objects(BUDGETS)]
+    watched = BUDGETS
 
-    def concerned(self, change: Change) -> Iterable[Key]:
-        """The budget itself, and those that select a pod."""
-        if change.resource is BUDGETS:
-            return [(namespace_of(change.item), name_of(change.item))]
+    def related(self, change: Change) -> Iterable[Key]:
+        """Those that select a pod."""
         if change.resource is not PODS:
             return []
-        return [
-            (namespace_of(item), name_of(item))
-            for item in self.store.objects(BUDGETS, namespace_of(change.item))
-            if match_labels(item["spec"].get("selector"), labels_of(change.item))
-        ]
+        candidates = self.store.objects(BUDGETS, namespace_of(change.item))
+        return [key_of(i) for i in candidates if match_labels(i["spec"].get("selector"), labels_of(change.item))]
 
     def reconcile(self, key: Key) -> float | None:
         """Writes the status of one budget."""
@@ -56,8 +47,7 @@ class BudgetController(Controller):
             "currentHealthy": healthy, "desiredHealthy": desired, "expectedPods": expected,
             "conditions": [_condition(budget, allowed > 0)],
         }  # fmt: skip
-        write = controller_write(subresource="status")
-        self.registry.update(BUDGETS, *key, {**budget, "status": status}, write)
+        self.update_status(BUDGETS, budget, status)
         return None
 
     def _wanted(self, spec: Object, pods: list[Object]) -> tuple[int, int]:
@@ -88,10 +78,9 @@ def _share(percentage: str, total: int) -> int:
 
 
 def _condition(budget: Object, allowed: bool) -> Object:
-    known = condition(budget, "DisruptionAllowed")
     status = "True" if allowed else "False"
-    since = known["lastTransitionTime"] if known and known["status"] == status else timestamp()
     return {
         "type": "DisruptionAllowed", "status": status, "observedGeneration": budget["metadata"]["generation"],
-        "lastTransitionTime": since, "reason": "SufficientPods" if allowed else "InsufficientPods", "message": "",
+        "lastTransitionTime": since(budget, "DisruptionAllowed", status), "message": "",
+        "reason": "SufficientPods" if allowed else "InsufficientPods",
     }  # fmt: skip

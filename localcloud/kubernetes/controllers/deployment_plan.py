@@ -49,6 +49,8 @@ class Replicas:
     available: int
     desired_before: int
     """The Deployment's replicas when this ReplicaSet was last scaled; another number is a scaling of the Deployment."""
+    pods: int = 0
+    """How many it has that are not terminating: more than wanted until its own controller has taken them away."""
     lingering: bool = False
     """Whether pods of it still exist in any state, the terminating ones included."""
 
@@ -105,7 +107,8 @@ def _roll(wanted: Wanted, new: Replicas | None, old: Sequence[Replicas]) -> dict
     total = size + sum(revision.wanted for revision in old)
     if new is not None and size > wanted.replicas:
         return {new.name: wanted.replicas}
-    room = wanted.replicas + wanted.max_surge - total
+    present = sum(max(revision.wanted, revision.pods) for revision in [*old, *([new] if new else [])])
+    room = wanted.replicas + wanted.max_surge - present
     grown = min(size + max(0, room), wanted.replicas)
     if new is None or grown != size:
         return {new.name if new else "": grown}

@@ -20,10 +20,12 @@ from localcloud.kubernetes.objects import (
     annotations_of,
     clone,
     condition,
+    controller_key,
     controller_of,
     dig,
     is_controlled_by,
     is_terminating,
+    key_of,
     labels_of,
     name_of,
     namespace_of,
@@ -48,36 +50,22 @@ _SLACK_SECONDS = 1.0  # times of conditions are whole seconds
 class DeploymentController(Controller):
     """Rolls Deployments out."""
 
-    def initial(self) -> Iterable[Key]:
-        """All Deployments."""
-        return [(namespace_of(item), name_of(item)) for item in self.store.objects(DEPLOYMENTS)]
+    watched = DEPLOYMENTS
 
-    def concerned(self, change: Change) -> Iterable[Key]:
-        """The Deployment itself, the owner of a ReplicaSet, and the owner of a pod's ReplicaSet when the pod goes."""
-        match change.resource.kind:
-            case "Deployment":
-                return [(namespace_of(change.item), name_of(change.item))]
-            case "ReplicaSet":
-                return self._owner(change.item)
-            case "Pod" if change.kind == "DELETED":
-                reference = controller_of(change.item)
-                owner = (
-                    self.store.get(REPLICA_SETS, namespace_of(change.item), reference["name"]) if reference else None
-                )
-                return self._owner(owner) if owner is not None else []
-            case _:
-                return []
+    def related(self, change: Change) -> Iterable[Key]:
+        """The owner of a ReplicaSet, and the owner of a pod's ReplicaSet when the pod goes."""
+        if change.resource is REPLICA_SETS:
+            return self._owner(change.item)
+        if change.resource is not PODS or change.kind != "DELETED":
+            return []
+        owners = (self.store.get(REPLICA_SETS, *key) for key in controller_key(change.item, "ReplicaSet"))
+        return [key for owner in owners if owner is not None for key in self._owner(owner)]
 
     def _owner(self, replica_set: Object) -> list[Key]:
-        reference = controller_of(replica_set)
-        if reference is not None:
-            return [(namespace_of(replica_set), reference["name"])] if reference["kind"] == "Deployment" else []
+        if controller_of(replica_set) is not None:
+            return controller_key(replica_set, "Deployment")
         candidates = self.store.objects(DEPLOYMENTS, namespace_of(replica_set))
-        return [
-            (namespace_of(item), name_of(item))
-            for item in candidates
-            if match_labels(item["spec"]["selector"], labels_of(replica_set))
-        ]
+        return [key_of(i) for i in candidates if match_labels(i["spec"]["selector"], labels_of(replica_set))]
 
     def reconcile(self, key: Key) -> float | None:
         """Takes the next step of one Deployment."""
@@ -109,23 +97,8 @@ class DeploymentController(Controller):
 
     def _replica_sets(self, deployment: Object) -> list[Object]:
         """The ReplicaSets it owns, oldest first; orphans that it selects are adopted."""
-        owned = []
-        for item in self.store.objects(REPLICA_SETS, namespace_of(deployment)):
-            if is_controlled_by(item, deployment):
-                owned.append(item)
-            elif (
-                controller_of(item) is None
-                and not is_terminating(item)
-                and not is_terminating(deployment)
-                and match_labels(deployment["spec"]["selector"], labels_of(item))
-            ):
-                owned.append(self._adopt(deployment, item))
+        owned = self.owned(REPLICA_SETS, deployment, lambda _: True)
         return sorted(owned, key=lambda item: (item["metadata"]["creationTimestamp"], name_of(item)))
-
-    def _adopt(self, deployment: Object, item: Object) -> Object:
-        adopted = clone(item)
-        adopted["metadata"].setdefault("ownerReferences", []).append(owner_reference(deployment))
-        return self.registry.update(REPLICA_SETS, namespace_of(item), name_of(item), adopted, controller_write())
 
     def _summary(self, item: Object) -> Replicas:
         pods = (pod for pod in self.store.objects(PODS, namespace_of(item)) if is_controlled_by(pod, item))
@@ -135,6 +108,7 @@ class DeploymentController(Controller):
             name=name_of(item),
             wanted=item["spec"].get("replicas", 0),
             available=dig(item, "status", "availableReplicas") or 0,
+            pods=dig(item, "status", "replicas") or 0,
             desired_before=int(desired) if desired is not None else item["spec"].get("replicas", 0),
             lingering=lingering,
         )
@@ -182,7 +156,7 @@ class DeploymentController(Controller):
             self._write(deployment, deployment.get("status") or {}, {_REVISION: revision})
 
     def _size(self, deployment: Object, item: Object, size: int | None) -> None:
-        current = self.registry.get(REPLICA_SETS, namespace_of(item), name_of(item))
+        current = self.registry.get(REPLICA_SETS, *key_of(item))
         before = current["spec"].get("replicas", 0)
         active = before > 0 or size is not None
         annotations = {**annotations_of(current), **(_sizes(deployment) if active else {})}
@@ -194,7 +168,7 @@ class DeploymentController(Controller):
         changed = clone(current)
         changed["spec"]["replicas"] = size
         changed["metadata"]["annotations"] = annotations
-        self.registry.update(REPLICA_SETS, namespace_of(item), name_of(item), changed, controller_write())
+        self.update(REPLICA_SETS, changed)
         if size != before:
             direction = "up" if size > before else "down"
             self._tell(deployment, f"Scaled {direction} replica set {name_of(item)} from {before} to {size}")
@@ -202,7 +176,7 @@ class DeploymentController(Controller):
     def _annotate(self, item: Object, annotations: dict[str, str]) -> None:
         changed = clone(item)
         changed["metadata"]["annotations"] = annotations
-        self.registry.update(REPLICA_SETS, namespace_of(item), name_of(item), changed, controller_write())
+        self.update(REPLICA_SETS, changed)
 
     def _tell(self, deployment: Object, message: str) -> None:
         record(self.registry, deployment, "Normal", "ScalingReplicaSet", message, _COMPONENT)
@@ -249,8 +223,7 @@ class DeploymentController(Controller):
         if annotations:
             changed["metadata"].setdefault("annotations", {}).update(annotations)
         changed["metadata"].pop("resourceVersion", None)
-        write = controller_write(subresource="status")
-        return self.registry.update(DEPLOYMENTS, namespace_of(deployment), name_of(deployment), changed, write)
+        return self.update(DEPLOYMENTS, changed, "status")
 
     def _forget_history(self, deployment: Object, owned: list[Object]) -> None:
         progressing = condition(deployment, "Progressing")

@@ -11,12 +11,13 @@ from localcloud.kubernetes.objects import (
     is_controlled_by,
     is_terminating,
     is_true,
+    key_of,
     labels_of,
     name_of,
     namespace_of,
     owner_reference,
 )
-from localcloud.kubernetes.registry import controller_write
+from localcloud.kubernetes.registry import Registry, controller_write
 from localcloud.kubernetes.resources import ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES
 from localcloud.kubernetes.selectors import match_labels
 from localcloud.kubernetes.store import Change, Key
@@ -28,22 +29,19 @@ _SERVICE_NAME = "kubernetes.io/service-name"
 class EndpointsController(Controller):
     """Keeps one EndpointSlice and one Endpoints object for each Service that has a selector."""
 
-    _ready_since: dict[tuple[Key, str], str]
+    watched = SERVICES
 
-    def initial(self) -> Iterable[Key]:
-        """All Services."""
-        self._ready_since = {}
-        return [(namespace_of(item), name_of(item)) for item in self.store.objects(SERVICES)]
+    def __init__(self, registry: Registry) -> None:
+        super().__init__(registry)
+        self._ready_since: dict[tuple[Key, str], str] = {}
 
-    def concerned(self, change: Change) -> Iterable[Key]:
-        """The Service itself, and the Services that select a pod before or after its change."""
-        if change.resource is SERVICES:
-            return [(namespace_of(change.item), name_of(change.item))]
+    def related(self, change: Change) -> Iterable[Key]:
+        """The Services that select a pod before or after its change."""
         if change.resource is not PODS:
             return []
         labels = [labels_of(change.item), *([labels_of(change.previous)] if change.previous else [])]
         return [
-            (namespace_of(service), name_of(service))
+            key_of(service)
             for service in self.store.objects(SERVICES, namespace_of(change.item))
             if any(_selects(service, found) for found in labels)
         ]
@@ -114,9 +112,7 @@ class EndpointsController(Controller):
         elif any(existing.get(field) != value for field, value in content.items()):
             changed = clone(existing) | content
             _set_trigger(changed, trigger)
-            self.registry.update(
-                ENDPOINT_SLICES, namespace_of(service), name_of(existing), changed, controller_write()
-            )  # fmt: skip
+            self.update(ENDPOINT_SLICES, changed)
 
     def _write_endpoints(self, service: Object, pods: list[Object], trigger: str | None) -> None:
         subset: Object = {}
@@ -138,7 +134,7 @@ class EndpointsController(Controller):
         elif existing.get("subsets") != content.get("subsets"):
             changed = {**clone({k: v for k, v in existing.items() if k != "subsets"}), **content}
             _set_trigger(changed, trigger)
-            self.registry.update(ENDPOINTS, namespace_of(service), name_of(service), changed, controller_write())
+            self.update(ENDPOINTS, changed)
 
 
 def _selects(service: Object, labels: dict[str, str]) -> bool:

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 from localcloud.kubernetes.controllers.runtime import Controller
 from localcloud.kubernetes.deletion import FOREGROUND, ORPHAN, ensure_deleted
-from localcloud.kubernetes.objects import Object, clone, is_terminating, name_of, namespace_of, owners_of
-from localcloud.kubernetes.registry import controller_write
+from localcloud.kubernetes.objects import Object, clone, is_terminating, key_of, namespace_of, owners_of
 from localcloud.kubernetes.resources import RESOURCES, Resource, resource_of
 from localcloud.kubernetes.store import Change, Key
 
@@ -77,7 +76,7 @@ class GarbageCollector(Controller):
         return None
 
     def _lives(self, resource: Resource, item: Object) -> bool:
-        return self.store.get(resource, namespace_of(item), name_of(item)) is not None
+        return self.store.get(resource, *key_of(item)) is not None
 
     def _has_dependents(self, item: Object) -> bool:
         uid = item["metadata"]["uid"]
@@ -96,17 +95,17 @@ class GarbageCollector(Controller):
             ensure_deleted(self.registry, resource, item, policy="Background")
 
     def _disown(self, resource: Resource, item: Object, uid: str) -> None:
-        current = self.store.get(resource, namespace_of(item), name_of(item))
+        current = self.store.get(resource, *key_of(item))
         if current is None:
             return
         changed = clone(current)
         changed["metadata"]["ownerReferences"] = [owner for owner in owners_of(current) if owner["uid"] != uid]
-        self.registry.update(resource, namespace_of(item), name_of(item), changed, controller_write())
+        self.update(resource, changed)
 
     def _finish(self, resource: Resource, item: Object, finalizer: str) -> None:
-        current = self.store.get(resource, namespace_of(item), name_of(item))
+        current = self.store.get(resource, *key_of(item))
         if current is None or finalizer not in (current["metadata"].get("finalizers") or []):
             return
         changed = clone(current)
         changed["metadata"]["finalizers"].remove(finalizer)
-        self.registry.update(resource, namespace_of(item), name_of(item), changed, controller_write())
+        self.update(resource, changed)

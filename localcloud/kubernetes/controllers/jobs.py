@@ -7,17 +7,12 @@ from localcloud.kubernetes.controllers.runtime import Controller
 from localcloud.kubernetes.deletion import ensure_deleted
 from localcloud.kubernetes.objects import (
     Object,
-    clone,
-    controller_of,
+    controller_key,
     is_controlled_by,
     is_terminating,
     is_true,
-    name_of,
-    namespace_of,
-    owner_reference,
     timestamp,
 )
-from localcloud.kubernetes.registry import controller_write
 from localcloud.kubernetes.resources import JOBS, PODS
 from localcloud.kubernetes.store import Change, Key
 
@@ -27,16 +22,11 @@ _COMPONENT = "job-controller"
 class JobController(Controller):
     """Runs Jobs: as many pods at once as ``parallelism``, until ``completions`` have succeeded."""
 
-    def initial(self) -> Iterable[Key]:
-        """All Jobs."""
-        return [(namespace_of(item), name_of(item)) for item in self.store.objects(JOBS)]
+    watched = JOBS
 
-    def concerned(self, change: Change) -> Iterable[Key]:
-        """The Job itself, and the owner of a pod."""
-        if change.resource is JOBS:
-            return [(namespace_of(change.item), name_of(change.item))]
-        reference = controller_of(change.item) if change.resource is PODS else None
-        return [(namespace_of(change.item), reference["name"])] if reference and reference["kind"] == "Job" else []
+    def related(self, change: Change) -> Iterable[Key]:
+        """The owner of a pod."""
+        return controller_key(change.item, "Job") if change.resource is PODS else []
 
     def reconcile(self, key: Key) -> float | None:
         """Starts pods, counts them, and ends the Job."""
@@ -55,7 +45,7 @@ class JobController(Controller):
         running = [pod for pod in active if not is_terminating(pod)]
         for pod in running[wanted:]:
             ensure_deleted(self.registry, PODS, pod)
-        started = [self._start(job) for _ in range(wanted - len(active))]
+        started = [self.create_pod(job, _COMPONENT) for _ in range(wanted - len(active))]
         terminating = sum(1 for pod in active if is_terminating(pod))
         status: Object = {"startTime": (job.get("status") or {}).get("startTime") or timestamp()}
         numbers = {
@@ -70,20 +60,8 @@ class JobController(Controller):
         elif over and not running:
             message = "Job has reached the specified backoff limit"
             self._end(job, status, "Failed", "BackoffLimitExceeded", message)
-        changed = {**job, "status": status}
-        self.registry.update(JOBS, *key, changed, controller_write(subresource="status"))
+        self.update_status(JOBS, job, status)
         return None
-
-    def _start(self, job: Object) -> Object:
-        template = clone(job["spec"]["template"])
-        metadata = template["metadata"] | {
-            "generateName": f"{name_of(job)}-",
-            "ownerReferences": [owner_reference(job)],
-        }
-        body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
-        pod = self.registry.create(PODS, namespace_of(job), body, controller_write())
-        record(self.registry, job, "Normal", "SuccessfulCreate", f"Created pod: {name_of(pod)}", _COMPONENT)
-        return pod
 
     def _end(self, job: Object, status: Object, kind: str, reason: str, message: str) -> None:
         moment = timestamp()

@@ -11,19 +11,23 @@ from localcloud.kubernetes.store import Change, Key
 
 _BUILT_IN = ("default", "kube-system", "kube-public", "kube-node-lease")
 _ROOT_CA = "kube-root-ca.crt"
+_ROOT_CA_IS = (
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal "
+    "service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters."
+)
 
 
 class NamespaceController(Controller):
     """Creates the built-in namespaces, fills new ones, empties terminating ones."""
 
+    watched = NAMESPACES
+
     def initial(self) -> Iterable[Key]:
         """All namespaces, the built-in ones included."""
         return [("", name) for name in {*_BUILT_IN, *map(name_of, self.store.objects(NAMESPACES))}]
 
-    def concerned(self, change: Change) -> Iterable[Key]:
-        """The namespace itself, and the home of an object that goes."""
-        if change.resource is NAMESPACES:
-            return [("", name_of(change.item))]
+    def related(self, change: Change) -> Iterable[Key]:
+        """The home of an object that goes."""
         return [("", namespace_of(change.item))] if change.kind == "DELETED" and namespace_of(change.item) else []
 
     def reconcile(self, key: Key) -> float | None:
@@ -42,12 +46,8 @@ class NamespaceController(Controller):
             account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
             self.registry.create(SERVICE_ACCOUNTS, name, account, controller_write())
         if self.store.get(CONFIG_MAPS, name, _ROOT_CA) is None:
-            certificates = {
-                "apiVersion": "v1",
-                "kind": "ConfigMap",
-                "metadata": {"name": _ROOT_CA},
-                "data": {"ca.crt": ""},
-            }
+            metadata = {"name": _ROOT_CA, "annotations": {"kubernetes.io/description": _ROOT_CA_IS}}
+            certificates = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.crt": ""}}
             self.registry.create(CONFIG_MAPS, name, certificates, controller_write())
         return None
 
@@ -64,4 +64,4 @@ class NamespaceController(Controller):
         if left == 0 and namespace is not None:
             finished = clone(namespace)
             finished["spec"].pop("finalizers", None)
-            self.registry.update(NAMESPACES, "", name, finished, controller_write(subresource="finalize"))
+            self.update(NAMESPACES, finished, "finalize")

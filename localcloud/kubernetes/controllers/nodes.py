@@ -6,9 +6,8 @@ from localcloud.kubernetes.admission import NOT_READY
 from localcloud.kubernetes.controllers.runtime import Controller
 from localcloud.kubernetes.deletion import DeleteOptions, delete
 from localcloud.kubernetes.objects import clone, is_true, name_of, namespace_of
-from localcloud.kubernetes.registry import controller_write
 from localcloud.kubernetes.resources import NODES, PODS
-from localcloud.kubernetes.store import Change, Key
+from localcloud.kubernetes.store import Key
 
 _TTL = "node.alpha.kubernetes.io/ttl"
 
@@ -16,14 +15,12 @@ _TTL = "node.alpha.kubernetes.io/ttl"
 class NodeController(Controller):
     """Follows nodes as they come, get ready and go."""
 
+    watched = NODES
+
     def initial(self) -> Iterable[Key]:
         """All nodes, and those that pods still name."""
         named = {pod["spec"].get("nodeName", "") for pod in self.store.objects(PODS)}
         return [("", name) for name in {*map(name_of, self.store.objects(NODES)), *named} if name]
-
-    def concerned(self, change: Change) -> Iterable[Key]:
-        """The node itself."""
-        return [("", name_of(change.item))] if change.resource is NODES else []
 
     def reconcile(self, key: Key) -> float | None:
         """Sets or removes the not-ready taint; removes the pods of a node that is gone."""
@@ -42,5 +39,5 @@ class NodeController(Controller):
         if taints:
             changed["spec"]["taints"] = taints
         if changed != node:
-            self.registry.update(NODES, *key, changed, controller_write())
+            self.update(NODES, changed)
         return None

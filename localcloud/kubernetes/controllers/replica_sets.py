@@ -9,20 +9,18 @@ from localcloud.kubernetes.deletion import ensure_deleted
 from localcloud.kubernetes.errors import ApiError
 from localcloud.kubernetes.objects import (
     Object,
-    clone,
     condition,
+    controller_key,
     controller_of,
-    is_controlled_by,
     is_terminating,
     is_true,
+    key_of,
     labels_of,
     name_of,
     namespace_of,
-    owner_reference,
     parse_time,
-    timestamp,
+    since,
 )
-from localcloud.kubernetes.registry import controller_write
 from localcloud.kubernetes.resources import PODS, REPLICA_SETS
 from localcloud.kubernetes.selectors import match_labels
 from localcloud.kubernetes.store import Change, Key
@@ -34,25 +32,16 @@ _ENDED = ("Succeeded", "Failed")
 class ReplicaSetController(Controller):
     """Creates and deletes pods."""
 
-    def initial(self) -> Iterable[Key]:
-        """All ReplicaSets."""
-        return [(namespace_of(item), name_of(item)) for item in self.store.objects(REPLICA_SETS)]
+    watched = REPLICA_SETS
 
-    def concerned(self, change: Change) -> Iterable[Key]:
-        """The ReplicaSet itself, and the owner of a pod."""
-        if change.resource is REPLICA_SETS:
-            return [(namespace_of(change.item), name_of(change.item))]
+    def related(self, change: Change) -> Iterable[Key]:
+        """The owner of a pod, or what would adopt it."""
         if change.resource is not PODS:
             return []
-        reference = controller_of(change.item)
-        if reference is not None:
-            return [(namespace_of(change.item), reference["name"])] if reference["kind"] == "ReplicaSet" else []
+        if controller_of(change.item) is not None:
+            return controller_key(change.item, "ReplicaSet")
         sets = self.store.objects(REPLICA_SETS, namespace_of(change.item))
-        return [
-            (namespace_of(item), name_of(item))
-            for item in sets
-            if match_labels(item["spec"]["selector"], labels_of(change.item))
-        ]
+        return [key_of(item) for item in sets if match_labels(item["spec"]["selector"], labels_of(change.item))]
 
     def reconcile(self, key: Key) -> float | None:
         """Creates the pods that are missing, or deletes those that are too many."""
@@ -66,7 +55,7 @@ class ReplicaSetController(Controller):
             missing = item["spec"].get("replicas", 0) - len(active)
             try:
                 for _ in range(missing):
-                    self._create(item)
+                    self.create_pod(item, _COMPONENT)
             except ApiError as error:
                 failure = error
                 record(self.registry, item, "Warning", "FailedCreate", f"Error creating: {error}", _COMPONENT)
@@ -81,33 +70,7 @@ class ReplicaSetController(Controller):
         return delay
 
     def _pods(self, item: Object) -> list[Object]:
-        owned = []
-        for pod in self.store.objects(PODS, namespace_of(item)):
-            if is_controlled_by(pod, item):
-                owned.append(pod)
-            elif (
-                controller_of(pod) is None
-                and _is_active(pod)
-                and not is_terminating(item)
-                and match_labels(item["spec"]["selector"], labels_of(pod))
-            ):
-                owned.append(self._adopt(item, pod))
-        return owned
-
-    def _adopt(self, item: Object, pod: Object) -> Object:
-        adopted = clone(pod)
-        adopted["metadata"].setdefault("ownerReferences", []).append(owner_reference(item))
-        return self.registry.update(PODS, namespace_of(pod), name_of(pod), adopted, controller_write())
-
-    def _create(self, item: Object) -> None:
-        template = clone(item["spec"]["template"])
-        metadata = template["metadata"] | {
-            "generateName": f"{name_of(item)}-",
-            "ownerReferences": [owner_reference(item)],
-        }
-        body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
-        pod = self.registry.create(PODS, namespace_of(item), body, controller_write())
-        record(self.registry, item, "Normal", "SuccessfulCreate", f"Created pod: {name_of(pod)}", _COMPONENT)
+        return self.owned(PODS, item, _is_active)
 
     def _write_status(self, item: Object, failure: ApiError | None) -> float | None:
         pods = self._pods(item)
@@ -125,15 +88,11 @@ class ReplicaSetController(Controller):
         status["terminatingReplicas"] = sum(1 for pod in pods if is_terminating(pod) and not _has_ended(pod))
         status["observedGeneration"] = item["metadata"]["generation"]
         if failure is not None:
-            known = condition(item, "ReplicaFailure")
-            since = known["lastTransitionTime"] if known else timestamp()
             status["conditions"] = [
                 {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": str(failure),
-                 "lastTransitionTime": since}
+                 "lastTransitionTime": since(item, "ReplicaFailure", "True")}
             ]  # fmt: skip
-        write = controller_write(subresource="status")
-        changed = {**item, "status": status}
-        self.registry.update(REPLICA_SETS, namespace_of(item), name_of(item), changed, write)
+        self.update_status(REPLICA_SETS, item, status)
         return min((wait for wait in waits if wait > 0), default=None)
 
 
@@ -149,8 +108,7 @@ def _seconds_to_available(pod: Object, min_ready: int) -> float:
     entry = condition(pod, "Ready")
     if not min_ready or entry is None or not entry.get("lastTransitionTime"):
         return 0.0
-    since = parse_time(entry["lastTransitionTime"])
-    return min_ready - (datetime.now(UTC) - since).total_seconds()
+    return min_ready - (datetime.now(UTC) - parse_time(entry["lastTransitionTime"])).total_seconds()
 
 
 def _worth(pod: Object) -> tuple[bool, bool, bool, str]:

@@ -3,10 +3,26 @@
 import abc
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import ClassVar
 
+from localcloud.kubernetes.controllers.events import record
 from localcloud.kubernetes.errors import ApiError
-from localcloud.kubernetes.registry import Registry
+from localcloud.kubernetes.objects import (
+    Object,
+    clone,
+    controller_of,
+    is_controlled_by,
+    is_terminating,
+    key_of,
+    labels_of,
+    name_of,
+    namespace_of,
+    owner_reference,
+)
+from localcloud.kubernetes.registry import Registry, controller_write
+from localcloud.kubernetes.resources import PODS, Resource
+from localcloud.kubernetes.selectors import match_labels
 from localcloud.kubernetes.store import Change, Key
 
 _log = logging.getLogger(__name__)
@@ -15,23 +31,69 @@ _LAST_RETRY_SECONDS = 30.0
 
 
 class Controller(abc.ABC):
-    """Drives objects towards what they say they should be."""
+    """Drives objects of one kind towards what they say they should be."""
+
+    watched: ClassVar[Resource]
+    """The kind; its objects' namespaces and names are the keys."""
+    manager = "kube-controller-manager"
+    """The name that it writes under."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self.store = registry.store
 
-    @abc.abstractmethod
     def initial(self) -> Iterable[Key]:
-        """Returns the keys to look at when the controller starts."""
+        """Returns the keys to look at when the controller starts: all objects of the kind."""
+        return [key_of(item) for item in self.store.objects(self.watched)]
 
-    @abc.abstractmethod
     def concerned(self, change: Change) -> Iterable[Key]:
         """Returns the keys that a change may concern."""
+        return [key_of(change.item)] if change.resource is self.watched else self.related(change)
+
+    def related(self, change: Change) -> Iterable[Key]:
+        """Returns the keys that a change of another kind's object may concern."""
+        return []
 
     @abc.abstractmethod
     def reconcile(self, key: Key) -> float | None:
         """Takes one step for an object, if one is due. Returns the seconds after which to look again by itself."""
+
+    def update(self, resource: Resource, item: Object, subresource: str = "") -> Object:
+        """Writes a changed object. Raises ApiError."""
+        return self.registry.update(resource, *key_of(item), item, controller_write(self.manager, subresource))
+
+    def owned(self, resource: Resource, owner: Object, adoptable: Callable[[Object], bool]) -> list[Object]:
+        """Returns what an owner controls; what it selects and nobody controls is adopted, unless the owner is ending."""
+        found = []
+        for item in self.store.objects(resource, namespace_of(owner)):
+            if is_controlled_by(item, owner):
+                found.append(item)
+            elif (
+                controller_of(item) is None
+                and not is_terminating(owner)
+                and not is_terminating(item)
+                and adoptable(item)
+                and match_labels(owner["spec"]["selector"], labels_of(item))
+            ):
+                adopted = clone(item)
+                adopted["metadata"].setdefault("ownerReferences", []).append(owner_reference(owner))
+                found.append(self.update(resource, adopted))
+        return found
+
+    def create_pod(self, owner: Object, component: str) -> Object:
+        """Creates a pod from its owner's template, and an event about it. Raises ApiError."""
+        template = clone(owner["spec"]["template"])
+        metadata = {
+            **template["metadata"], "generateName": f"{name_of(owner)}-", "ownerReferences": [owner_reference(owner)],
+        }  # fmt: skip
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+        pod = self.registry.create(PODS, namespace_of(owner), body, controller_write(self.manager))
+        record(self.registry, owner, "Normal", "SuccessfulCreate", f"Created pod: {name_of(pod)}", component)
+        return pod
+
+    def update_status(self, resource: Resource, item: Object, status: Object) -> Object:
+        """Writes an object's status. Raises ApiError."""
+        return self.update(resource, {**item, "status": status}, "status")
 
 
 class Loop:

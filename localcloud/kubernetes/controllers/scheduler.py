@@ -5,17 +5,7 @@ from collections.abc import Iterable
 from localcloud.kubernetes.controllers.events import record
 from localcloud.kubernetes.controllers.placement import place
 from localcloud.kubernetes.controllers.runtime import Controller
-from localcloud.kubernetes.objects import (
-    Object,
-    clone,
-    condition,
-    dig,
-    is_terminating,
-    name_of,
-    namespace_of,
-    timestamp,
-)
-from localcloud.kubernetes.registry import controller_write
+from localcloud.kubernetes.objects import Object, clone, condition, dig, is_terminating, key_of, namespace_of, since
 from localcloud.kubernetes.resources import CLAIMS, NODES, PODS
 from localcloud.kubernetes.store import Change, Key
 
@@ -26,16 +16,18 @@ _ENDED = ("Succeeded", "Failed")
 class Scheduler(Controller):
     """Binds pods to nodes."""
 
+    manager = "kube-scheduler"
+
     def initial(self) -> Iterable[Key]:
         """All pods that wait for a node."""
-        return [(namespace_of(pod), name_of(pod)) for pod in self.store.objects(PODS) if _waits(pod)]
+        return [key_of(pod) for pod in self.store.objects(PODS) if _waits(pod)]
 
     def concerned(self, change: Change) -> Iterable[Key]:
         """A pod that waits; all that wait, when a node or a claim changes or a pod ends."""
         match change.resource.kind:
             case "Pod":
                 if _waits(change.item) and change.kind == "ADDED":
-                    return [(namespace_of(change.item), name_of(change.item))]
+                    return [key_of(change.item)]
                 ended = change.kind == "DELETED" or change.item["status"].get("phase") in _ENDED
                 return self.initial() if ended else []
             case "Node":
@@ -63,9 +55,8 @@ class Scheduler(Controller):
         changed = clone(pod)
         changed["spec"]["nodeName"] = placement.node
         _set_condition(changed, {"status": "True"})
-        write = controller_write("kube-scheduler", subresource="binding")
-        self.registry.update(PODS, *key, changed, write)
-        message = f"Successfully assigned {namespace_of(pod)}/{name_of(pod)} to {placement.node}"
+        self.update(PODS, changed, "binding")
+        message = f"Successfully assigned {'/'.join(key)} to {placement.node}"
         record(self.registry, pod, "Normal", "Scheduled", message, _COMPONENT)
         return None
 
@@ -75,8 +66,7 @@ class Scheduler(Controller):
             return
         changed = clone(pod)
         _set_condition(changed, {"status": "False", "reason": "Unschedulable", "message": message})
-        write = controller_write("kube-scheduler", subresource="status")
-        self.registry.update(PODS, namespace_of(pod), name_of(pod), changed, write)
+        self.update(PODS, changed, "status")
         record(self.registry, pod, "Warning", "FailedScheduling", message, _COMPONENT)
 
     def _volume_fault(self, pod: Object) -> str:
@@ -106,7 +96,6 @@ def _room_changed(change: Change) -> bool:
 
 def _set_condition(pod: Object, wanted: Object) -> None:
     status = pod.setdefault("status", {})
-    known = condition(pod, "PodScheduled")
-    since = known["lastTransitionTime"] if known and known["status"] == wanted["status"] else timestamp()
-    entry = {"type": "PodScheduled", "lastProbeTime": None, "lastTransitionTime": since, **wanted}
+    moved = since(pod, "PodScheduled", wanted["status"])
+    entry = {"type": "PodScheduled", "lastProbeTime": None, "lastTransitionTime": moved, **wanted}
     status["conditions"] = [c for c in status.get("conditions") or [] if c["type"] != "PodScheduled"] + [entry]

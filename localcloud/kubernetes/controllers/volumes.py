@@ -6,7 +6,6 @@ from decimal import Decimal
 from localcloud.kubernetes.controllers.runtime import Controller
 from localcloud.kubernetes.objects import Object, clone, dig, is_terminating, name_of, namespace_of, timestamp
 from localcloud.kubernetes.quantities import parse_quantity
-from localcloud.kubernetes.registry import controller_write
 from localcloud.kubernetes.resources import CLAIMS, PODS, VOLUMES, Resource
 from localcloud.kubernetes.store import Change, Key
 
@@ -59,11 +58,8 @@ class VolumeController(Controller):
     def _set_volume_phase(self, volume: Object, phase: str) -> None:
         if dig(volume, "status", "phase") == phase:
             return
-        changed = {
-            **volume,
-            "status": {**volume.get("status", {}), "phase": phase, "lastPhaseTransitionTime": timestamp()},
-        }
-        self.registry.update(VOLUMES, "", name_of(volume), changed, controller_write(subresource="status"))
+        moved = {"phase": phase, "lastPhaseTransitionTime": timestamp()}
+        self.update_status(VOLUMES, volume, {**volume.get("status", {}), **moved})
 
     def _claim(self, claim: Object) -> None:
         if is_terminating(claim):
@@ -97,24 +93,17 @@ class VolumeController(Controller):
             "name": name_of(claim), "uid": claim["metadata"]["uid"],
             "resourceVersion": claim["metadata"]["resourceVersion"],
         }  # fmt: skip
-        self._set_volume_phase(
-            self.registry.update(VOLUMES, "", name_of(volume), bound, controller_write()), "Bound"
-        )  # fmt: skip
+        self._set_volume_phase(self.update(VOLUMES, bound), "Bound")
         taken = clone(claim)
         annotations = taken["metadata"].setdefault("annotations", {})
         annotations[_BOUND] = "yes"
         if chosen:
             annotations[_BOUND_BY_CONTROLLER] = "yes"
             taken["spec"]["volumeName"] = name_of(volume)
-        taken = clone(
-            self.registry.update(CLAIMS, namespace_of(claim), name_of(claim), taken, controller_write())
-        )  # fmt: skip
-        taken["status"] = {
-            "phase": "Bound", "accessModes": volume["spec"].get("accessModes") or [],
-            "capacity": volume["spec"].get("capacity") or {},
-        }  # fmt: skip
-        write = controller_write(subresource="status")
-        self.registry.update(CLAIMS, namespace_of(claim), name_of(claim), taken, write)
+        granted: Object = {
+            field: volume["spec"].get(field) or empty for field, empty in (("accessModes", []), ("capacity", {}))
+        }
+        self.update_status(CLAIMS, self.update(CLAIMS, taken), {"phase": "Bound", **granted})
 
     def _is_used(self, claim: Object) -> bool:
         return any(
@@ -129,7 +118,7 @@ class VolumeController(Controller):
             return
         changed = clone(item)
         changed["metadata"]["finalizers"].remove(finalizer)
-        self.registry.update(resource, namespace_of(item), name_of(item), changed, controller_write())
+        self.update(resource, changed)
 
 
 def _is_meant_for(volume: Object, claim: Object) -> bool:

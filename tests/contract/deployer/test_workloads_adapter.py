@@ -25,7 +25,8 @@ from tests.contract.deployer.aks_process import AksProcess, until
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 IMAGE = "test/serving:1"
 _NUMBERS = itertools.count(1)
-TEMPLATES = Templates(ServingSettings(image=IMAGE, gpu_image=IMAGE), "gpu", "test399", "slipway")
+GPU_NODES = {"agentpool": "gpu"}
+TEMPLATES = Templates(ServingSettings(image=IMAGE, gpu_image=IMAGE), GPU_NODES, "test399", "slipway", 60)
 
 
 def manifests(
@@ -46,7 +47,7 @@ def workloads(aks: AksProcess) -> KubernetesWorkloads:
     def access() -> ClusterAccess:
         return ClusterAccess(aks.ready["kubernetes_url"], token=lambda: aks.ready["kubernetes_token"])
 
-    return KubernetesWorkloads(access, gpu_pool=aks.ready["gpu_pool"])
+    return KubernetesWorkloads(access, gpu_nodes=GPU_NODES)
 
 
 @pytest.fixture
@@ -75,6 +76,15 @@ def versions(aks: AksProcess, model: str) -> dict[str, str]:
                 metadata = item["metadata"]
                 found[f"{plural}/{metadata['name']}"] = str(metadata.get("generation") or metadata["resourceVersion"])
     return found
+
+
+def answers(url: str) -> bool:
+    """Whether a request is answered; a Service may lag behind its pods for a moment, here as on a real node."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def the(workloads: KubernetesWorkloads, model: str) -> Workload:
@@ -106,8 +116,7 @@ def test_a_version_is_applied_becomes_complete_and_answers_at_its_address(
     work = complete(workloads, model)
     assert (work.version, work.replicas, work.pods, work.failure) == (1, 1, 1, None)
     assert work.options == ServeOptions(gpus=0).rendered
-    with urllib.request.urlopen(f"{work.address}/v1/models/{model}/versions/1/metadata", timeout=10) as answer:  # noqa: S310
-        assert answer.status == 200
+    until(lambda: answers(f"{work.address}/v1/models/{model}/versions/1/metadata"), "its Service leads to the pod")
 
 
 def test_applying_the_same_again_changes_nothing(workloads: KubernetesWorkloads, model: str, aks: AksProcess) -> None:
@@ -192,7 +201,7 @@ def test_a_server_that_does_not_stay_up_is_told_in_its_own_words(workloads: Kube
 
 
 def test_an_image_that_cannot_be_pulled_is_told(workloads: KubernetesWorkloads, model: str) -> None:
-    nowhere = Templates(ServingSettings(image="nowhere/serving:0"), "gpu", "test399", "slipway")
+    nowhere = Templates(ServingSettings(image="nowhere/serving:0"), GPU_NODES, "test399", "slipway", 60)
     workloads.apply(manifests(model, templates=nowhere))
     why = given_up(workloads, model)
     assert why.reason == "ImagePullBackOff" and "nowhere/serving:0" in why.message
@@ -232,7 +241,7 @@ def test_a_server_that_does_not_answer_is_unreachable_and_asked_for_again(aks: A
         silent = f"http://127.0.0.1:{free.getsockname()[1]}"
     servers = iter([silent, aks.ready["kubernetes_url"]])
     workloads = KubernetesWorkloads(
-        lambda: ClusterAccess(next(servers), token=lambda: aks.ready["kubernetes_token"]), gpu_pool="gpu"
+        lambda: ClusterAccess(next(servers), token=lambda: aks.ready["kubernetes_token"]), gpu_nodes=GPU_NODES
     )
     with pytest.raises(ClusterUnreachable, match="list Nodes"):
         workloads.nodes()
@@ -246,8 +255,34 @@ def test_a_token_that_is_not_known_is_told_and_asked_for_again(aks: AksProcess) 
         token = next(tokens)
         return ClusterAccess(aks.ready["kubernetes_url"], token=lambda: token)
 
-    workloads = KubernetesWorkloads(access, gpu_pool="gpu")
+    workloads = KubernetesWorkloads(access, gpu_nodes=GPU_NODES)
     with pytest.raises(CloudRefused, match="list Nodes") as refused:
         workloads.nodes()
     assert refused.value.code == "kubernetes_401" and "rights" in refused.value.hint
     assert workloads.nodes().ready >= 0
+
+
+def test_a_cluster_without_kserve_is_told(aks: AksProcess) -> None:
+    kserved = KubernetesWorkloads(
+        lambda: ClusterAccess(aks.ready["kubernetes_url"], token=lambda: aks.ready["kubernetes_token"]),
+        gpu_nodes=GPU_NODES, flavor="kserve",
+    )  # fmt: skip
+    with pytest.raises(CloudRefused, match="KServe is not installed") as refused:
+        kserved.of("cats")
+    assert refused.value.code == "no_kserve" and "SLIPWAY_SERVING__FLAVOR=kubeflow" in refused.value.hint
+
+
+def test_nodes_are_found_by_what_they_offer_where_no_label_is_given(aks: AksProcess) -> None:
+    """As with a kubeconfig: the system pool's nodes offer no GPU, so they do not count."""
+    anywhere = KubernetesWorkloads(
+        lambda: ClusterAccess(aks.ready["kubernetes_url"], token=lambda: aks.ready["kubernetes_token"]), gpu_nodes={}
+    )
+    until(lambda: anywhere.nodes().ready == 1, "the GPU node is ready")
+    assert anywhere.nodes().gpus == 1
+
+
+def test_a_cluster_ip_is_the_address_where_the_setting_says_so(workloads: KubernetesWorkloads, model: str) -> None:
+    serving = ServingSettings(image=IMAGE, gpu_image=IMAGE, service="cluster-ip")
+    workloads.apply(manifests(model, templates=Templates(serving, GPU_NODES, "test399", "slipway", 60)))
+    work = complete(workloads, model)
+    until(lambda: answers(f"{work.address}/v1/models/{model}/versions/1"), "its address leads to the pod")

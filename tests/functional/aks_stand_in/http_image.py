@@ -19,6 +19,8 @@ parser.add_argument("--exit", type=int, help="end at once with this status")
 parser.add_argument("--end-after", type=Path, help="end with status 0 once this file is there")
 parser.add_argument("--healthy-while", type=Path, help="/healthz is 200 while this file is there")
 parser.add_argument("--leave", help="leave a child with this in its command line")
+parser.add_argument("--hang-while", type=Path, help="nothing is answered while this file is there")
+parser.add_argument("--eat", type=int, default=0, help="take this many MiB of memory")
 parser.add_argument("--ignore-term", action="store_true")
 parser.add_argument("--show", type=Path, help="/ answers with this file")
 options = parser.parse_args()
@@ -29,6 +31,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
+        while options.hang_while is not None and options.hang_while.exists():
+            time.sleep(0.05)
         healthy = options.healthy_while is None or options.healthy_while.exists()
         status = 200 if path != "/healthz" or healthy else 503
         if path == "/env":
@@ -58,6 +62,7 @@ sys.stdout.write(options.say.replace("|", "\n") + "\n" if options.say else "")
 sys.stdout.flush()
 if options.leave is not None:
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", options.leave])
+eaten = bytearray(os.urandom(1 << 20)) * options.eat
 if options.exit is not None:
     sys.exit(options.exit)
 server = ThreadingHTTPServer((os.environ["LOCALCLOUD_BIND_ADDRESS"], options.port), Handler)

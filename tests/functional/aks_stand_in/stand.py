@@ -26,7 +26,8 @@ class HttpError(Exception):
 
 DEADLINE = 40.0
 QUICK = ("--start-delay", "0.1", "--stop-delay", "0.1", "--scale-up-delay", "0.1", "--scale-down-delay", "0.1",
-    "--node-join-delay", "0.1", "--back-off", "0.3")  # fmt: skip
+    "--node-join-delay", "0.1", "--back-off", "0.3", "--config-refresh", "0.3")  # fmt: skip
+IMAGES = ("http", "root")
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -63,7 +64,10 @@ class Stand:
         self.folder = folder
         images = folder / "images.json"
         program = [sys.executable, str(Path(__file__).with_name("http_image.py"))]
-        images.write_text(json.dumps([{"pattern": "test/http:*", "entrypoint": program}]))
+        known = [
+            {"pattern": f"test/{name}:*", "entrypoint": program, "runs_as_root": name == "root"} for name in IMAGES
+        ]
+        images.write_text(json.dumps(known))
         ready = folder / "ready.json"
         ready.unlink(missing_ok=True)
         self._log = folder / "stand.log"
@@ -225,6 +229,10 @@ class Namespace:
     def status(self, pod: str) -> Any:
         """The status of a pod's container."""
         return self.get("pods", pod)["status"]["containerStatuses"][0]
+
+    def first(self, pod: str) -> Any:
+        """The status of a pod's first init container."""
+        return self.get("pods", pod)["status"]["initContainerStatuses"][0]
 
     def delete_pod(self, name: str, **options: object) -> None:
         """Deletes a pod."""

@@ -55,6 +55,32 @@ async def test_new_changed_and_removed_blobs_follow(container: ContainerClient, 
     assert not (tree / "folder").exists()
 
 
+async def test_a_file_that_is_replaced_is_never_seen_in_half(container: ContainerClient, mirrors: BlobMirrors) -> None:
+    """Neither by who opens it meanwhile nor by who has it open: that one goes on reading the old one."""
+    old, new = b"o" * 900_000, b"n" * 900_000
+    await container.upload_blob("big", old)
+    tree = await mirrors.mount("servables")
+    seen: set[bytes] = set()
+    with (tree / "big").open("rb") as held:
+        await container.upload_blob("big", new, overwrite=True)
+        async with asyncio.timeout(DEADLINE):
+            while new not in seen:
+                seen.add((tree / "big").read_bytes())
+                await asyncio.sleep(0)
+        assert held.read() == old
+    assert seen <= {old, new}
+
+
+async def test_a_mount_may_show_changes_late(container: ContainerClient, azurite: str, tmp_path: Path) -> None:
+    """As blobfuse does, which keeps what it knows for as long as its cache is told to."""
+    async with BlobMirrors(azurite, tmp_path, poll_seconds=600) as late:
+        tree = await late.mount("servables")
+        await container.upload_blob("a", b"1")
+        assert files(tree) == {}
+        late.unmount("servables")
+        assert files(await late.mount("servables")) == {"a": b"1"}  # a new mount knows nothing yet
+
+
 async def test_saved_model_comes_after_what_was_uploaded_before_it(
     container: ContainerClient, mirrors: BlobMirrors
 ) -> None:

@@ -28,6 +28,8 @@ def test_a_pool_at_0_ends_its_pods_and_gives_them_back_on_a_new_node(azurite: st
         assert len(before) == 2
         scale_gpu(stand, 0)
         assert len(stand.node_names()) == 1
+        leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+        until(lambda: len(stand.api("GET", leases)["items"]) == 1, "the node's lease has gone with it")
         until(lambda: space.pods()[0]["status"]["phase"] == "Pending", "a new pod waits for a node")
         with pytest.raises(urllib.error.URLError, match="refused"):
             fetch(url)
@@ -57,13 +59,13 @@ def test_a_stopped_cluster_does_not_answer_and_comes_back_as_it_was(azurite: str
 
 
 def test_a_killed_stand_in_leaves_nothing_and_goes_on_from_its_folder(azurite: str, tmp_path: Path) -> None:
-    mark = f"--say=kept-{os.getpid()}"
+    mark, left = f"--say=kept-{os.getpid()}", f"left-kept-{os.getpid()}"
     first = Stand(tmp_path, azurite)
     try:
         space = first.namespace("work")
         space.pod("earlier", image="nobody/knows:1")  # takes the first address
         until(lambda: space.get("pods", "earlier")["status"]["podIP"], "the earlier pod has an address")
-        space.deployment("web", mark)
+        space.deployment("web", mark, f"--leave={left}")
         pod = space.answer("web")
         url = space.address("web")
         space.delete_pod("earlier")
@@ -73,6 +75,7 @@ def test_a_killed_stand_in_leaves_nothing_and_goes_on_from_its_folder(azurite: s
     finally:
         first.kill()
     until(lambda: not processes(mark), "its children have ended")
+    orphans = processes(left)
     with running(tmp_path, azurite) as second:
         assert second.ready == first.ready  # the same ports and keys
         space.stand = second
@@ -80,6 +83,7 @@ def test_a_killed_stand_in_leaves_nothing_and_goes_on_from_its_folder(azurite: s
         status = space.status(pod)
         assert space.get("pods", pod)["status"]["podIP"] == address
         assert status["restartCount"] == 1
+        assert not set(orphans) & set(processes(left))
         assert status["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
 
 
@@ -168,3 +172,18 @@ def test_a_port_that_is_taken_is_said_so(azurite: str, tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         with pytest.raises(AssertionError, match=r"cannot run: .*address already in use"):
             Stand(tmp_path, azurite, ["--kubernetes-port", port])
+
+
+@pytest.mark.parametrize(("flags", "code"), [(["--strict-signals"], 137), ([], 143)])
+def test_a_signal_is_lost_on_who_does_not_handle_it_if_signals_are_strict(
+    azurite: str, tmp_path: Path, flags: list[str], code: int
+) -> None:
+    """As on process 1 of a real container, which is then killed after its grace period."""
+    failing = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1, "initialDelaySeconds": 2}
+    with running(tmp_path, azurite, "--gpu-nodes", "0", *flags) as stand:
+        space = stand.namespace("work")
+        spec = {"terminationGracePeriodSeconds": 1}
+        space.pod("deaf", command=["sh", "-c", "sleep 600 & wait"], spec=spec, livenessProbe=failing)
+        space.pod("polite", spec={"terminationGracePeriodSeconds": 600}, livenessProbe=failing)
+        until(lambda: space.status("deaf")["lastState"]["terminated"]["exitCode"] == code, f"one ended with {code}")
+        until(lambda: space.status("polite")["lastState"]["terminated"]["reason"] == "Completed", "the other by itself")

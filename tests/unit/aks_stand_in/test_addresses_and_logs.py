@@ -8,7 +8,7 @@ import pytest
 
 from localcloud.aks.options import parse
 from localcloud.kubelet import AddressPool, LoopbackRange, LoopbackUnavailableError
-from localcloud.kubelet.logs import ContainerLogs, follow, tail
+from localcloud.kubelet.logs import ContainerLogs, View, follow, read
 from localcloud.kubelet.mirror import RemoteBlob
 
 
@@ -56,40 +56,71 @@ def test_a_range_is_one_clouds_only() -> None:
     LoopbackRange.claim(first.prefix).close()
 
 
-def test_tail_gives_the_last_lines(tmp_path: Path) -> None:
+ENTRIES = b"".join(
+    b"2026-11-23T12:00:0%d.000000Z stdout F %s\n" % (second, word)
+    for second, word in enumerate((b"one", b"two", b"three"))
+)
+LAST_SECOND = datetime(2026, 11, 23, 12, 0, 2, tzinfo=UTC)
+
+
+def test_a_view_of_a_log_has_a_tail_a_beginning_and_times(tmp_path: Path) -> None:
     log = tmp_path / "0.log"
-    log.write_bytes(b"one\ntwo\nthree")
-    assert tail(log, None) == b"one\ntwo\nthree"
-    assert tail(log, 2) == b"two\nthree"
-    assert tail(log, 0) == b""
-    assert tail(tmp_path / "none.log", 5) == b""
+    log.write_bytes(ENTRIES)
+    assert read(log, View()) == b"one\ntwo\nthree\n"
+    assert read(log, View(lines=2)) == b"two\nthree\n"
+    assert read(log, View(lines=0)) == b""
+    assert read(log, View(since=LAST_SECOND)) == b"three\n"
+    assert read(log, View(lines=1, timestamps=True)) == b"2026-11-23T12:00:02.000000Z three\n"
+    assert read(tmp_path / "none.log", View(5)) == b""
 
 
 async def test_follow_gives_the_tail_and_what_comes_until_the_end(tmp_path: Path) -> None:
     log = tmp_path / "0.log"
-    log.write_bytes(b"one\ntwo\n")
+    log.write_bytes(ENTRIES)
     running = True
     seen: list[bytes] = []
     first = asyncio.Event()
 
-    async def read() -> None:
-        async for chunk in follow(log, 1, lambda: running):
+    async def look() -> None:
+        async for chunk in follow(log, View(lines=1), lambda: running):
             seen.append(chunk)
             first.set()
 
-    reader = asyncio.create_task(read())
+    reader = asyncio.create_task(look())
     await first.wait()
     with log.open("ab") as file:
-        file.write(b"three\n")
+        file.write(b"2026-11-23T12:00:04.000000Z stdout F four\n")
     running = False
     await reader
-    assert b"".join(seen) == b"two\nthree\n"
+    assert b"".join(seen) == b"three\nfour\n"
+
+
+async def test_what_a_container_writes_is_kept_as_it_was(tmp_path: Path) -> None:
+    """Carriage returns, long lines, and a last line without its end."""
+    written = b"50%\r100%\n" + b"x" * 40_000 + b"\n\nlast"
+    output = asyncio.StreamReader()
+    output.feed_data(written)
+    output.feed_eof()
+    logs = ContainerLogs(tmp_path)
+    await logs.keep(0, output)
+    assert read(logs.path(0), View()) == written
+
+
+async def test_the_logs_of_this_run_and_of_the_one_before_are_kept(tmp_path: Path) -> None:
+    logs = ContainerLogs(tmp_path)
+    for run in range(4):
+        output = asyncio.StreamReader()
+        output.feed_data(b"run %d\n" % run)
+        output.feed_eof()
+        await logs.keep(run, output)
+    assert [read(logs.path(run), View()) for run in range(4)] == [b"", b"", b"run 2\n", b"run 3\n"]
 
 
 def test_a_termination_message_is_the_end_of_the_log(tmp_path: Path) -> None:
     """At most 80 lines and 2048 bytes."""
     logs = ContainerLogs(tmp_path)
-    logs.path(0).write_text("".join(f"line {n} {'x' * 40}\n" for n in range(100)))
+    lines = (f"2026-11-23T12:00:00.000000Z stdout F line {n} {'x' * 40}\n" for n in range(100))
+    logs.path(0).write_text("".join(lines))
     message = logs.message(0)
     assert message.endswith(f"line 99 {'x' * 40}\n")
     assert len(message) == 2048

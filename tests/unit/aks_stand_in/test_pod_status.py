@@ -56,8 +56,18 @@ def test_a_crash_loop_is_running_but_not_ready() -> None:
 
 
 def reported(records: list[ContainerRecord], before: list[Any] | None = None, now: datetime = NOW) -> Any:
+    return reported_with_init(records, [], before, now)
+
+
+def reported_with_init(
+    records: list[ContainerRecord],
+    init: list[ContainerRecord],
+    before: list[Any] | None = None,
+    now: datetime = NOW,
+) -> Any:
     return status(
         records,
+        init=init,
         restart_policy="Always",
         mounted=True,
         pod_address="127.1.2.10",

@@ -34,7 +34,7 @@ def pool_at_zero(deployed: Deployed) -> None:
 def asleep(deployed: Deployed) -> None:
     """A model that served sleeps."""
     one_serves(deployed)
-    deployed.control.sleep()
+    deployed.control.order("sleep", None)
     deployed.run(120)
 
 
@@ -118,7 +118,7 @@ FLOWS = [
     Flow("new options", lambda deployed: deployed.store.drop("cats.yaml", "replicas: {max: 2}"), one_serves),
     Flow("same bytes again", lambda deployed: deployed.store.drop("cats.keras", "one"), one_serves),
     Flow("woken", lambda deployed: deployed.waker.wake("cats", by="request"), asleep),
-    Flow("slept", lambda deployed: deployed.control.sleep(), one_serves),
+    Flow("slept", lambda deployed: deployed.control.order("sleep", None), one_serves),
     Flow("retried", lambda deployed: deployed.control.retry("cats"), given_up),
     Flow("removed", removed, one_serves),
     Flow("removed with uploads", lambda deployed: removed(deployed, uploads=True), one_serves),

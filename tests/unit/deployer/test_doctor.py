@@ -144,7 +144,7 @@ def test_a_repair_touches_no_record_that_there_is(deployed: Deployed) -> None:
 
 
 def test_a_model_whose_cluster_cannot_be_seen_is_put_down_as_asleep_and_wakes(deployed: Deployed) -> None:
-    deployed.control.sleep()
+    deployed.control.order("sleep", None)
     deployed.run(120)
     deployed.documents.blobs.clear()
     deployed.doctor.repair()

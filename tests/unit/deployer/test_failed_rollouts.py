@@ -137,7 +137,7 @@ def test_an_operation_that_azure_refuses_to_begin_is_tried_again() -> None:
 def test_lack_of_compute_is_not_blamed_on_the_version() -> None:
     """The second version stays what is wanted; the first one, asleep, could not be given compute either."""
     deployed = Deployed().drop("cats.keras", "one").drop("cats.keras", "two")
-    deployed.control.sleep()
+    deployed.control.order("sleep", None)
     deployed.run(120)
     deployed.cluster.failures = ["AllocationFailed: no capacity"] * 100
     deployed.request("cats")
@@ -148,7 +148,7 @@ def test_lack_of_compute_is_not_blamed_on_the_version() -> None:
 
 def test_after_sleep_a_failing_newer_version_goes_back_to_the_one_that_served() -> None:
     deployed = Deployed().drop("cats.keras", "one").drop("cats.keras", "two")
-    deployed.control.sleep()
+    deployed.control.order("sleep", None)
     deployed.run(120)
     deployed.kubernetes.told["tfs-cats-v3"] = Told(failure=CRASHING)
     deployed.drop("cats.keras", "three")
@@ -159,7 +159,7 @@ def test_after_sleep_a_failing_newer_version_goes_back_to_the_one_that_served() 
 
 def test_after_sleep_a_newer_version_retires_the_one_that_served() -> None:
     deployed = Deployed().drop("cats.keras", "one")
-    deployed.control.sleep()
+    deployed.control.order("sleep", None)
     deployed.run(120)
     deployed.drop("cats.keras", "two")
     record = deployed.record("cats")

@@ -1,5 +1,6 @@
 """Idle compute goes rung by rung, and one request brings it back."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -122,15 +123,15 @@ def test_nothing_goes_during_a_rollout_however_long_it_takes(deployed: Deployed)
 def test_sleep_by_command_is_at_once_and_spares_a_model_in_a_rollout(deployed: Deployed) -> None:
     deployed.store.drop("dogs.keras", "one")
     deployed.run(2)
-    deployed.control.sleep()
+    deployed.control.order("sleep", None)
     assert deployed.record("cats").asleep
     assert not deployed.record("dogs").asleep
 
 
 def test_wake_by_command_wakes_all_models(deployed: Deployed) -> None:
-    deployed.control.sleep()
+    deployed.control.order("sleep", None)
     deployed.run(60)
-    assert deployed.control.wake()["state"] == "waking"
+    assert deployed.control.order("wake", None)["state"] == "waking"
     deployed.run()
     assert deployed.serving("cats") == 1
 
@@ -147,7 +148,8 @@ def test_a_model_on_cpu_does_not_keep_the_gpu_pool_up() -> None:
     deployed.store.drop("cats.yaml", "gpus: 0", event=False)
     deployed.drop("cats.keras", "one")
     assert deployed.serving("cats") == 1
-    deployed.run(IDLE.pool_after.total_seconds())
+    assert isinstance(deployed.tick(), Stay)
+    deployed.run(600)
     assert isinstance(deployed.tick(), EmptyPool)
     deployed.run(60)
     assert deployed.serving("cats") == 1
@@ -156,3 +158,77 @@ def test_a_model_on_cpu_does_not_keep_the_gpu_pool_up() -> None:
 def test_the_decision_names_the_next_rung_and_when(deployed: Deployed) -> None:
     shown = deployed.control.cluster()["idle"]
     assert shown["rung"] is None and 0 < shown["due_in_seconds"] <= 1830
+
+
+def test_a_pool_without_our_tag_is_never_touched() -> None:
+    deployed = Deployed().drop("cats.keras", "one")
+    deployed.cluster.owned = False
+    assert idle(deployed, 2 * HOUR) == ["Stay", "SleepModels", "Stay", "Withheld"]
+    assert deployed.cluster.state().pool_count == 1
+    assert "tag" in deployed.control.cluster()["idle"]["reason"]
+    deployed.control.order("sleep", None)
+    assert deployed.cluster.state().pool_count == 1
+
+
+def test_hours_of_use_bring_a_model_back_before_they_begin() -> None:
+    """Noon in July; its hours begin at nine the next morning, Berlin's time."""
+    deployed = Deployed()
+    deployed.store.drop(
+        "cats.yaml", "idle: {keep_awake: [{cron: '0 9 * * *', hours: 8, zone: Europe/Berlin}]}", event=False
+    )
+    deployed.drop("cats.keras", "one")
+    assert "SleepModels" in idle(deployed, 8 * HOUR)
+    until = deployed.world.now.replace(hour=7, minute=0, second=0) + timedelta(days=1)
+    while deployed.world.now < until:
+        deployed.run(299)
+        deployed.tick()
+    assert deployed.serving("cats") == 1
+    assert deployed.teardown.state.cluster().cause.why == "their hours begin"  # type: ignore[union-attr]  # it is there
+    idle(deployed, 7 * HOUR)
+    assert deployed.serving("cats") == 1
+    idle(deployed, 2 * HOUR)
+    assert deployed.serving("cats") is None
+
+
+def test_a_timer_that_was_missing_for_hours_causes_no_burst(deployed: Deployed) -> None:
+    """Whatever was missed, the first look only sees; from the next on the ladder is gone down rung by rung."""
+    deployed.tick()
+    deployed.run(8 * HOUR)
+    assert isinstance(deployed.teardown.run(), Stay)
+    assert isinstance(deployed.teardown.run(), SleepModels)
+    assert isinstance(deployed.teardown.run(), Stay)
+    assert deployed.cluster.state().pool_count == 1
+
+
+def test_a_clock_that_jumps_ahead_and_back_takes_nothing_down(deployed: Deployed) -> None:
+    deployed.tick()
+    deployed.world.now += timedelta(days=3)
+    assert isinstance(deployed.teardown.run(), Stay)
+    deployed.world.now -= timedelta(days=3)
+    assert isinstance(deployed.teardown.run(), Stay)
+    assert deployed.serving("cats") == 1
+
+
+def test_a_hold_keeps_everything_until_it_expires_or_is_released(deployed: Deployed) -> None:
+    deployed.control.order("hold", 120)
+    assert idle(deployed, 1.9 * HOUR) == ["Stay"]
+    assert deployed.serving("cats") == 1
+    assert deployed.control.cluster()["order"]["kind"] == "hold"
+    assert "SleepModels" in idle(deployed, HOUR)
+    deployed.control.order("wake", 600)
+    deployed.run()
+    assert idle(deployed, HOUR) == ["Stay"]
+    deployed.control.release()
+    assert "SleepModels" in idle(deployed, HOUR)
+
+
+def test_a_cluster_is_deleted_only_with_setting_and_tag_and_models_stay() -> None:
+    deployed = Deployed().drop("cats.keras", "one")
+    deployed.teardown = replace(deployed.teardown, policy=replace(IDLE, delete_after=timedelta(hours=5)))
+    assert idle(deployed, 9 * HOUR)[-1] == "Withheld"
+    assert not deployed.cluster.gone
+    files = dict(deployed.servables.blobs)
+    deployed.cluster.may_delete = True
+    idle(deployed, HOUR / 2)
+    assert deployed.cluster.gone
+    assert (dict(deployed.servables.blobs), deployed.record("cats").desired) == (files, 1)

@@ -23,7 +23,7 @@ def settings() -> Iterator[tuple[str, Any]]:
 def shown(default: Any) -> str:
     if default is None:
         return ""
-    if isinstance(default, tuple):
+    if isinstance(default, (tuple, dict)):
         return json.dumps(default)
     return str(default).lower() if isinstance(default, bool) else str(default)
 

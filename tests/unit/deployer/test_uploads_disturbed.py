@@ -424,7 +424,7 @@ def test_a_deleted_upload_retires_its_model_only_if_so_configured(configured: bo
 def test_sleep_by_command_tells_if_another_instance_is_at_it(deployed: Deployed) -> None:
     deployed.drop("cats.keras", "one")
     with deployed.documents.lease("cluster"), pytest.raises(Conflict, match="taking compute down"):
-        deployed.control.sleep()
+        deployed.control.order("sleep", None)
 
 
 def test_a_decision_has_its_time_author_and_reason(deployed: Deployed) -> None:

@@ -1,0 +1,112 @@
+"""The ledger: what ran when, who changed it and why, and what it cost; written by looking, so that nothing is lost or doubled."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployer.errors import BadRequest
+from deployer.ledger import Line, sums
+from tests.deployed import Deployed
+
+HOUR = timedelta(hours=1)
+START = datetime(2026, 7, 1, tzinfo=UTC)
+
+
+def line(hours: float, nodes: int, *awake: str, price: float | None = 0.5, others: float | None = 0.2) -> Line:
+    return Line(
+        at=START + hours * HOUR, rung="awake" if nodes else "pool", by="timer", why="", gpu_nodes=nodes,
+        gpu_size="Standard_NC4as_T4_v3", gpu_price=price, other_nodes=1, other_price=others, currency="USD", awake=awake,
+    )  # fmt: skip
+
+
+def test_hours_and_money_are_those_of_what_ran() -> None:
+    found = sums([line(0, 2, "a"), line(4, 0), line(10, 2, "a", "b")], START, START + 12 * HOUR, gpu_nodes=2)
+    assert (found.gpu_hours, found.gpu_hours_always) == (12, 24)
+    assert found.money == pytest.approx(12 * 0.5 + 12 * 0.2)
+    assert found.money_always == pytest.approx(24 * 0.5 + 12 * 0.2)
+    assert found.saved == pytest.approx(6)
+    assert found.by_model == {
+        "a": {"gpu_hours": 10, "money": pytest.approx(5)}, "b": {"gpu_hours": 2, "money": pytest.approx(1)}
+    }  # fmt: skip
+
+
+def test_a_stretch_begins_with_what_ran_before_it() -> None:
+    found = sums([line(-100, 1, "a"), line(5, 0)], START, START + 10 * HOUR, gpu_nodes=1)
+    assert (found.gpu_hours, found.gpu_hours_always) == (5, 10)
+
+
+def test_before_the_first_line_nothing_is_counted_for_either_side() -> None:
+    found = sums([line(5, 1)], START, START + 10 * HOUR, gpu_nodes=1)
+    assert (found.gpu_hours, found.gpu_hours_always, found.by_model) == (5, 5, {"": {"gpu_hours": 5, "money": 2.5}})
+
+
+def test_without_a_price_there_are_hours_and_no_money() -> None:
+    found = sums([line(0, 1, "a", price=None)], START, START + HOUR, gpu_nodes=1)
+    assert (found.gpu_hours, found.money, found.saved) == (1, None, None)
+    assert found.by_model["a"] == {"gpu_hours": 1, "money": None}
+
+
+lines = st.lists(
+    st.builds(
+        line, st.integers(0, 100), st.integers(0, 3), st.sampled_from(["a", "b"]), price=st.sampled_from([0.5, 1.25])
+    ),
+    min_size=1, max_size=12,
+).map(lambda found: sorted(found, key=lambda item: item.at))  # fmt: skip
+
+
+@given(lines, st.integers(1, 99))
+def test_a_stretch_costs_what_its_two_parts_cost(found: list[Line], cut: int) -> None:
+    end, middle = START + 100 * HOUR, START + cut * HOUR
+    whole = sums(found, START, end, gpu_nodes=3)
+    parts = [sums(found, START, middle, gpu_nodes=3), sums(found, middle, end, gpu_nodes=3)]
+    assert whole.gpu_hours == pytest.approx(sum(part.gpu_hours for part in parts))
+    assert whole.money == pytest.approx(sum(part.money or 0 for part in parts))
+    assert whole.money_always is not None and whole.money is not None and whole.money <= whole.money_always + 1e-9
+    assert sum(share["gpu_hours"] or 0 for share in whole.by_model.values()) == pytest.approx(whole.gpu_hours)
+
+
+@pytest.fixture
+def deployed() -> Deployed:
+    return Deployed().drop("cats.keras", "one")
+
+
+def test_a_day_of_use_and_sleep_is_told_with_who_and_why(deployed: Deployed) -> None:
+    for _ in range(40):
+        deployed.run(299)
+        deployed.tick()
+    deployed.request("cats")
+    deployed.run()
+    deployed.tick()
+    told = deployed.control.sums(None)
+    assert [entry["rung"] for entry in told["lines"]] == ["awake", "pods", "pool", "stopped", "awake"]
+    assert [entry["by"] for entry in told["lines"]][1:] == ["timer", "timer", "timer", "request"]
+    assert told["lines"][1]["why"] == "no request for long enough"
+    assert told["lines"][1]["gpu_nodes"] == 1 and told["lines"][2]["gpu_nodes"] == 0
+    assert 0 < told["gpu_hours"] < told["gpu_hours_always_on"]
+    assert 0 < told["money"] < told["money_always_on"]
+    assert told["saved"] == pytest.approx(told["money_always_on"] - told["money"], abs=0.011)
+
+
+def test_a_look_at_what_is_known_writes_nothing(deployed: Deployed) -> None:
+    deployed.teardown.look()
+    before = deployed.documents.blobs[f"ledger/{deployed.world.now:%Y-%m}.jsonl"].etag
+    deployed.teardown.look()
+    deployed.run(3600)
+    deployed.teardown.look()
+    assert deployed.documents.blobs[f"ledger/{deployed.world.now:%Y-%m}.jsonl"].etag == before
+
+
+def test_a_month_begins_with_what_the_month_before_left(deployed: Deployed) -> None:
+    deployed.teardown.look()
+    deployed.world.pass_time(40 * 86400)
+    told = deployed.control.sums(None)
+    assert told["gpu_hours"] == pytest.approx(told["gpu_hours_always_on"])
+    assert told["gpu_hours"] > 24 * 8
+
+
+@pytest.mark.parametrize("month", ["2026", "2026-13", "next", "2026-07-01"])
+def test_what_is_no_month_is_refused(deployed: Deployed, month: str) -> None:
+    with pytest.raises(BadRequest, match="no month"):
+        deployed.control.sums(month)
