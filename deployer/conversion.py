@@ -5,7 +5,7 @@ those that were fetched, and the lease must be held. What an attempt before has 
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from deployer.ports import Clock, Lease, RolloutQueue, ServableStore, UploadStor
 from deployer.publishing import publish, published_size, unchanged, unpublish
 from deployer.record import ModelRecord, VersionRecord
 from deployer.resolution import Upload, resolve
+from deployer.schema import breaking_change, known_to_clients
 from deployer.state import State
 from deployer.tags import tag_upload
 from deployer.timeline import Stage, stage_done
@@ -148,12 +149,29 @@ class Conversion:
             )
 
     def _desire(self, upload: Upload, version: int, serve: ServeOptions) -> None:
-        """Makes the version the desired one and asks for its rollout."""
+        """Makes the version the desired one and asks for its rollout; or holds it back, where it breaks clients.
+
+        Raises:
+            Conflict: what clients know has changed meanwhile.
+        """
         now = self.clock()
-        record = self.state.change(
-            upload.model, lambda before: upload_record.desired(before, upload, now, version, serve)
-        )
-        self.queue.ask(upload.model)
+        than = known_to_clients(self.state.model(upload.model))
+        change: Sequence[str] = ()
+        if than is not None and than != version and not serve.accept_schema_change:
+            change = breaking_change(self.servables, upload.model, than, version)
+
+        def desired(before: ModelRecord) -> ModelRecord:
+            if known_to_clients(before) != than:
+                raise Conflict(
+                    "overwritten", f"'{upload.model}' serves another version by now.", "It is looked at anew."
+                )
+            if change and than is not None:
+                return upload_record.held(before, upload, now, version, serve, than=than, change=change)
+            return upload_record.desired(before, upload, now, version, serve)
+
+        record = self.state.change(upload.model, desired)
+        if not change:
+            self.queue.ask(upload.model)
         tag_upload(self.uploads, record)
 
     def _unchanged(self, upload: Upload) -> None:

@@ -6,10 +6,28 @@ from datetime import datetime
 
 from deployer.errors import Unavailable
 from deployer.golden import differs
-from deployer.plan import Apply, AwaitCluster, AwaitPods, Prove, Retire, RollBack, Settled, Step, Switch, WakeCluster
 from deployer.ports import Clock, Cluster, ModelServer, ServableStore, UploadStore, Workloads
-from deployer.record import Cause, ModelRecord, Operation, RolloutStatus, Route, Wake, noted_wake
+from deployer.publishing import unpublish
+from deployer.record import Canary, Cause, ModelRecord, Operation, RolloutStatus, Route, Wake, noted_wake
+from deployer.retention import going
 from deployer.state import State
+from deployer.steps import (
+    Apply,
+    AwaitCanary,
+    AwaitCluster,
+    AwaitPods,
+    AwaitRestart,
+    EndTrial,
+    Forget,
+    Prove,
+    Retire,
+    RollBack,
+    Settled,
+    Step,
+    Switch,
+    Try,
+    WakeCluster,
+)
 from deployer.tags import tag_upload
 from deployer.templates import Templates
 
@@ -30,16 +48,22 @@ class Executor:
     def perform(self, record: ModelRecord, step: Step) -> bool:
         """Performs the step on the model whose record this is; tells whether the next may follow at once, or must wait."""
         match step:
-            case WakeCluster(start, nodes):
-                self._wake(record, start=start, nodes=nodes)
+            case WakeCluster(start, nodes, pool):
+                self._wake(record, start=start, nodes=nodes, pool=pool)
                 return False
             case Apply(version, replicas):
                 self._apply(record, version, replicas)
                 return True
             case Prove(version, address):
                 return self._prove(record, version, address)
-            case Switch(version, address):
-                self._switch(record, version, address)
+            case Try(version, address, share):
+                self._try(record, Canary(version=version, address=address, share=share))
+                return True
+            case EndTrial(version):
+                self._end_trial(record, version)
+                return True
+            case Switch(version, address, why):
+                self._switch(record, version, address, why)
                 return True
             case RollBack():
                 self._roll_back(record, step)
@@ -50,24 +74,28 @@ class Executor:
                 for version in versions:
                     self.workloads.delete_version(record.name, version)
                 return True
+            case Forget(versions):
+                self._forget(record, versions)
+                return True
             case Settled():
                 tag_upload(self.uploads, record)
                 return True
-            case AwaitCluster() | AwaitPods():
+            case AwaitCluster() | AwaitRestart() | AwaitPods() | AwaitCanary():
                 return False
 
-    def _wake(self, record: ModelRecord, *, start: bool, nodes: int) -> None:
+    def _wake(self, record: ModelRecord, *, start: bool, nodes: int, pool: str) -> None:
         now = self.clock()
-        token = self.cluster.begin_start() if start else self.cluster.begin_pool(nodes)
-        operation = Operation(
-            kind="start" if start else "pool", started=now, token=token, target=None if start else nodes, by=record.name
-        )
+        token = self.cluster.begin_start() if start else self.cluster.begin_pool(nodes, pool)
+        operation = Operation(kind="start", started=now, token=token, by=record.name)
+        if not start:
+            operation = operation.but(kind="pool", target=nodes, pool=pool)
         wake = Wake(started=now, rung="stopped" if start else "pool", by=record.name)
         cause = Cause(by=f"model {record.name}", why="its rollout needs the cluster", at=now)
         self.state.change_cluster(
             lambda before: before.but(
                 operation=operation, rung=None, slept=None, woke=now, wake=_whole(before.wake, wake),
                 cause=before.cause if before.wake else cause,
+                refused=() if pool in before.refused else before.refused,  # all were: another round
             )
         )  # fmt: skip
 
@@ -128,7 +156,55 @@ class Executor:
             ),
         )
 
-    def _switch(self, record: ModelRecord, version: int, address: str) -> None:
+    def _try(self, record: ModelRecord, canary: Canary) -> None:
+        """Begins a trial: a share of the requests goes to the version, and is counted from now on."""
+        now = self.clock()
+        self.state.forget_figures(record.name)
+
+        def tried(before: ModelRecord) -> ModelRecord:
+            route, status = before.route, before.rollout
+            if before.desired != canary.version or route is None or status is None or status.version != canary.version:
+                return before  # superseded or asleep meanwhile: the next look decides anew
+            after = before.but(route=route.but(canary=canary), rollout=status.but(trial=status.trial or now))
+            if route.canary is not None:
+                return after
+            return after.noting(now, "rollout", f"v{canary.version} on trial", f"{canary.share:g} % of the requests")
+
+        self.state.change(record.name, tried)
+
+    def _end_trial(self, record: ModelRecord, version: int) -> None:
+        now = self.clock()
+
+        def ended(before: ModelRecord) -> ModelRecord:
+            if before.route is None or before.route.canary is None or before.route.canary.version != version:
+                return before
+            after = before.but(route=before.route.but(canary=None), served=now)
+            return after.noting(now, "rollout", f"v{version} no longer on trial", "another version is wanted")
+
+        self.state.change(record.name, ended)
+
+    def _forget(self, record: ModelRecord, versions: tuple[int, ...]) -> None:
+        """Marks versions as going, removes their files, and says that they are gone: in this order, each safe to repeat.
+
+        Nothing goes back to a version that is marked, and without ``saved_model.pb``, which goes first, none is taken for whole.
+        """
+        marked = self.state.change(record.name, lambda before: going(before, versions))
+        gone = [item.version for item in marked.versions if item.version in versions and item.state == "deleting"]
+        for version in gone:
+            unpublish(self.servables, record.name, version)
+        now = self.clock()
+
+        def forgotten(before: ModelRecord) -> ModelRecord:
+            after = before
+            for item in before.versions:
+                if item.version in gone and item.state == "deleting":
+                    after = after.with_version(item.but(state="deleted"))
+                    after = after.noting(now, "rollout", f"servable of v{item.version} deleted", "keep_versions")
+            return after
+
+        self.state.change(record.name, forgotten)
+
+    def _switch(self, record: ModelRecord, version: int, address: str, why: str) -> None:
         def switched(before: ModelRecord) -> ModelRecord:
             if before.desired != version or before.asleep:  # superseded meanwhile: the next look decides anew
                 return before
@@ -141,7 +217,7 @@ class Executor:
             if after.upload is not None and after.upload.version == version:
                 after = after.but(upload=after.upload.but(state="serving", stage=None, reason=None, hint=None))
             if before.route is None or before.route.version != version:
-                after = after.noting(self.clock(), "rollout", f"requests go to v{version}", "it proved itself")
+                after = after.noting(self.clock(), "rollout", f"requests go to v{version}", why)
             return after.but(setback=None)
 
         self.state.change_cluster(lambda before: noted_wake(before, self.clock()))
@@ -153,12 +229,16 @@ class Executor:
 
     def _roll_back(self, record: ModelRecord, step: RollBack) -> None:
         now = self.clock()
+        route = record.route
+        tried = route is not None and route.canary is not None and route.canary.version == step.version
 
         def back(before: ModelRecord) -> ModelRecord:
             if before.desired != step.version:
                 return before
             failed = before.version(step.version)
             after = before.but(desired=step.to, rollout=_way_back(step.to, now))
+            if after.route is not None and after.route.canary is not None:
+                after = after.but(route=after.route.but(canary=None), served=now)
             if step.blame:
                 after = after.with_version(failed.but(state="failed", reason=step.reason, hint=step.hint))
             elif step.to is None:  # no compute, and nothing to go back to: sleep until somebody asks again
@@ -172,14 +252,17 @@ class Executor:
         after = self.state.change(record.name, back)
         tag_upload(self.uploads, after)
         self.state.change_cluster(lambda before: before.but(wake=None))
-        self.workloads.delete_version(record.name, step.version)  # last: the cluster may be what does not answer
+        if not tried:  # else its requests are to end first: the plan retires it after a while
+            self.workloads.delete_version(record.name, step.version)  # last: the cluster may be what does not answer
 
 
 def _way_back(to: int | None, now: datetime) -> RolloutStatus | None:
     """The rollout of the version that is gone back to: it may have given its place, so it is looked after until it serves."""
     if to is None:
         return None
-    return RolloutStatus(version=to, started=now, step="Apply", since=now, looked=now, message=f"back to v{to}")
+    return RolloutStatus(
+        version=to, started=now, step="Apply", since=now, looked=now, message=f"back to v{to}", back=True
+    )
 
 
 def _whole(under_way: Wake | None, new: Wake) -> Wake:

@@ -72,12 +72,11 @@ def fill_pod(
     (container,) = pod["containers"]
     container["image"] = serving.gpu_image if gpus else serving.image
     container["resources"] = _resources(container["resources"], serving, version)
+    del pod["nodeSelector"]
     if gpus:
-        pod["nodeSelector"] = dict(selector)
+        pod |= _placed(selector)
     else:
         del pod["tolerations"]
-    if not (gpus and selector):
-        del pod["nodeSelector"]
     threads = _threads(serving)
     flags = {
         "--per_process_gpu_memory_fraction": f"{serving.gpu_memory_fraction:g}" if gpus else None,
@@ -114,6 +113,19 @@ def _resources(template: Manifest, serving: ServingSettings, version: VersionRec
     }
     gpus = version.serve.gpus
     return {"requests": requests, "limits": limits | ({GPU: str(gpus)} if gpus else {})}
+
+
+def _placed(selector: Mapping[str, str]) -> Manifest:
+    """What keeps a pod to nodes with these labels; a value with commas in it means any of its parts."""
+    exact = {key: value for key, value in selector.items() if "," not in value}
+    choices = [
+        {"key": key, "operator": "In", "values": value.split(",")} for key, value in selector.items() if "," in value
+    ]
+    found: Manifest = {"nodeSelector": exact} if exact else {}
+    if choices:
+        required = {"nodeSelectorTerms": [{"matchExpressions": choices}]}
+        found["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+    return found
 
 
 def _threads(serving: ServingSettings) -> int:

@@ -10,7 +10,7 @@ from deployer.errors import UploadRefused
 from deployer.windows import Window
 from exporter import ExportOptions
 
-Strategy = Literal["auto", "surge", "replace"]
+Strategy = Literal["auto", "surge", "replace", "canary"]
 
 
 class _Strict(BaseModel):
@@ -54,12 +54,23 @@ class IdleOptions(_Strict):
         return None if self.min_awake_minutes is None else timedelta(minutes=self.min_awake_minutes)
 
 
+class CanaryOptions(_Strict):
+    """How a new version is tried beside the one that serves, where ``rollout`` is ``canary``."""
+
+    share: float = Field(10, gt=0, le=100, description="per cent of the requests")
+    minutes: float = Field(10, gt=0, le=1440, description="how long")
+    max_error_rate: float = Field(0.01, ge=0, le=1, description="share of its requests that may fail")
+
+
 class ServeOptions(_Strict):
     """How a version is served: changes of these need no new export."""
 
     gpus: int = Field(1, ge=0, description="GPUs a pod takes; 0 serves on CPU")
     replicas: Replicas = Replicas()
     rollout: Strategy = "auto"
+    canary: CanaryOptions = CanaryOptions()
+    accept_schema_change: bool = Field(False, description="clients are ready for other inputs, outputs or labels")
+    keep_versions: int = Field(3, ge=1, description="versions whose servables are kept to go back to")
     idle: IdleOptions = IdleOptions()
 
     @property

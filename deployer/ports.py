@@ -149,7 +149,8 @@ OperationKind = Literal["start", "stop", "pool", "delete"]
 class ClusterState:
     """What Azure says of the cluster and its GPU pool; ``busy`` while an operation runs on either.
 
-    ``pool_count`` is None where there is no pool of ours to scale: the cluster is somebody else's, only its pods are ours.
+    ``pool`` names the GPU pool that is up, of those configured, or the first of them where none is; ``pool_count`` is None where
+    there is no pool of ours to scale: the cluster is somebody else's, only its pods are ours.
     ``pool_size``: the VM size of the pool's nodes. ``others``: nodes of all other pools, by VM size. ``owned``,
     ``pool_owned``: whether the cluster and the pool carry our tag. ``may_delete``: whether the cluster's confirmation tag is
     there.
@@ -165,6 +166,7 @@ class ClusterState:
     owned: bool = False
     may_delete: bool = False
     others: Mapping[str, int] = field(default_factory=dict)
+    pool: str = ""
 
 
 @dataclass(frozen=True)
@@ -187,14 +189,14 @@ class Cluster(Protocol):
     def begin_stop(self) -> str:
         """Stops the running cluster."""
 
-    def begin_pool(self, count: int) -> str:
-        """Sets the GPU pool's node count."""
+    def begin_pool(self, count: int, pool: str | None = None) -> str:
+        """Sets the node count of a GPU pool; without a name, of the one that is up."""
 
     def begin_delete(self) -> str:
         """Deletes the stopped cluster; storage, and with it models and servables, is not touched."""
 
-    def operation(self, kind: OperationKind, token: str) -> OperationState:
-        """Where the operation stands. Never waits for it."""
+    def operation(self, kind: OperationKind, token: str, pool: str | None = None) -> OperationState:
+        """Where the operation stands, on ``pool`` where it is one on a pool. Never waits for it."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ decisions and stages, older ones move on (``deployer.timeline``). Each document 
 (``deployer.state``); nothing here does so.
 """
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Set
+from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
 from pydantic import Field
@@ -21,14 +21,22 @@ UploadState = Literal[
     "queued",  # to be taken by the next sweep
     "scanning", "converting", "publishing", "published", "serving",
     "failed",  # for good: it is no model, or its version does not come up
+    "held",  # its version is not what clients know, and nobody has accepted that
     "given_up",  # what should heal did not, after so many attempts
     "deleted",  # its blobs are gone, and the model was retired for it
     "removed",  # the model was removed by command
 ]  # fmt: skip
 AT_WORK: frozenset[UploadState] = frozenset({"scanning", "converting", "publishing"})
-ENDED: frozenset[UploadState] = frozenset({"published", "serving", "failed", "given_up", "deleted", "removed"})
+ENDED: frozenset[UploadState] = frozenset({
+    "published", "serving", "failed", "held", "given_up", "deleted", "removed",
+})  # fmt: skip
 OrderKind = Literal["sleep", "wake", "hold"]
-VersionState = Literal["publishing", "published", "serving", "retired", "failed"]
+VersionState = Literal[
+    "publishing", "published", "serving", "retired", "failed",
+    "held",  # published, and not to serve before its owner accepts what it changes for clients
+    "deleting", "deleted",  # its servable goes, or is gone
+]  # fmt: skip
+GONE: frozenset[VersionState] = frozenset({"deleting", "deleted"})
 
 
 class UploadStatus(Document):
@@ -63,13 +71,23 @@ class VersionRecord(Document):
     parity: float | None = None
     reason: str | None = None
     hint: str | None = None
+    schema_change: tuple[str, ...] = ()  # for which it is held back; lines of exporter.SchemaDiff
 
 
-class Route(Document):
-    """Where requests go: the version and the address of its Service, ``http://HOST:PORT``."""
+class Canary(Document):
+    """A proven version beside the one that serves; ``share`` is the percentage of requests that it gets."""
 
     version: int
     address: str
+    share: float = Field(ge=0, le=100)
+
+
+class Route(Document):
+    """Where requests go: the version and the address of its Service, ``http://HOST:PORT``; and its canary, if there is one."""
+
+    version: int
+    address: str
+    canary: Canary | None = None
 
 
 class RolloutStatus(Document):
@@ -83,6 +101,8 @@ class RolloutStatus(Document):
     message: str = ""
     proven: bool = False
     unanswered: int = 0  # golden requests that got no answer
+    trial: datetime | None = None  # when it got its share of requests as a canary
+    back: bool = False  # a version that is gone back to: it is not tried as a canary
 
 
 class Removal(Document):
@@ -152,8 +172,9 @@ class ModelRecord(Document):
         return any(candidate.version == number for candidate in self.versions)
 
     def by_identity(self, identity: str) -> VersionRecord | None:
-        """The version made of this content, whatever became of it."""
-        return next((candidate for candidate in self.versions if candidate.identity == identity), None)
+        """The version made of this content, whatever became of it, while its servable is there."""
+        found = (item for item in self.versions if item.identity == identity and item.state not in GONE)
+        return next(found, None)
 
     def with_version(self, version: VersionRecord) -> Self:
         """The record with this version added, or put in the place of the one with its number."""
@@ -168,6 +189,13 @@ class ModelRecord(Document):
         if candidates:
             return candidates[-1]
         return self.previous if self.previous != number else None
+
+    def waited(self, steps: Set[str], now: datetime) -> timedelta:
+        """How long the rollout of what is desired has been at one of these steps without a break."""
+        status = self.rollout
+        if status is None or status.version != self.desired or status.step not in steps:
+            return timedelta(0)
+        return now - status.since
 
     @property
     def arriving(self) -> bool:
@@ -214,6 +242,7 @@ class Operation(Document):
     token: str
     target: int | None = None
     by: str = ""
+    pool: str | None = None  # that is given nodes
 
 
 class Wake(Document):
@@ -266,6 +295,8 @@ class ClusterRecord(Document):
     cause: Cause | None = None
     failure: str | None = None  # of the last operation
     failed: datetime | None = None  # when that was seen
+    again: datetime | None = None  # when what failed may be begun again, where that is known
+    refused: tuple[str, ...] = ()  # GPU pools that got no nodes in this wake, for lack of quota or capacity
 
     def estimate(self, rung: str, guesses: Mapping[str, float]) -> float:
         """Seconds that a wake from this rung takes: the median of those seen, else the first guess."""

@@ -98,6 +98,7 @@ class Removals:
             if record.removed.uploads:
                 self._drop_uploads(model)
             self.state.forget_timelines(model)
+            self.state.forget_figures(model)
             now = self.clock()
             self.state.change(model, lambda before: _done(before).noting(now, "removal", "all of it is gone"))
             return True

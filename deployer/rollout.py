@@ -5,18 +5,26 @@
 The function may be killed between any two of these, and called twice: what is observed next decides.
 """
 
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import ceil
 
 from deployer.errors import AzureRefused, ClusterUnreachable
 from deployer.execute import Executor
-from deployer.operations import refusals_noted, settle_operation
-from deployer.plan import (
+from deployer.operations import refusals_noted, settle_operation, waited_out
+from deployer.plan import plan
+from deployer.ports import Clock, Cluster, Nodes, RolloutQueue, Workloads
+from deployer.record import ModelRecord, RolloutStatus
+from deployer.state import State
+from deployer.steps import (
     Apply,
+    AwaitCanary,
     AwaitCluster,
     AwaitPods,
+    AwaitRestart,
     ClusterView,
+    EndTrial,
+    Forget,
     Prove,
     Retire,
     RollBack,
@@ -25,21 +33,20 @@ from deployer.plan import (
     Settled,
     Step,
     Switch,
+    Try,
     WakeCluster,
-    plan,
 )
-from deployer.ports import Clock, Cluster, Nodes, RolloutQueue, Workloads
-from deployer.record import ModelRecord, RolloutStatus
-from deployer.state import State
 from deployer.timeline import Stage, stage_done
 
 # The names under which steps stand in a timeline: what users see of a rollout.
 _STAGES = {
     "WakeCluster": "wake", "AwaitCluster": "wake", "Apply": "apply", "AwaitPods": "pods", "Prove": "prove",
-    "Switch": "switch", "Retire": "retire",
+    "Switch": "switch", "Retire": "retire", "AwaitRestart": "restart-gap", "Try": "canary", "AwaitCanary": "canary",
+    "EndTrial": "canary", "Forget": "retire",
 }  # fmt: skip
 
 _LOOKED = timedelta(seconds=30)
+_LONG_WAIT = 30  # seconds between two looks at what takes many minutes
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,11 @@ class Rollouts:
     def advance(self, model: str) -> Step | None:
         """Performs the next step of the model's rollout, and asks for another look unless it is settled.
 
-        Returns the step, or None where the model is gone.
+        Returns the step, or None where the model is gone. What Azure refuses for a while is told in the rollout's message and
+        looked at again when Azure wants to be asked.
 
         Raises:
-            AzureRefused: also told in the rollout's message; the platform calls again.
+            AzureRefused: what time alone does not heal; also told, and the platform calls again.
         """
         record = self.state.find(model)
         if record is None:
@@ -72,17 +80,30 @@ class Rollouts:
             return self._advance(record)
         except AzureRefused as refused:
             self._tell(record, refused)
-            raise
+            if not waited_out(refused):
+                raise
+            self.queue.ask(model, delay_seconds=max(self.look_again_seconds, ceil(refused.retry_after or 0)))
+            return AwaitCluster(refused.in_line)
 
     def _advance(self, record: ModelRecord) -> Step:
         cluster, rollout = self.observe(record)
         step = plan(record, cluster, rollout, self.policy, self.clock())
         record = self._note(record, step)
-        with refusals_noted(self.state, self.clock) if isinstance(step, WakeCluster) else nullcontext():
+        if isinstance(step, WakeCluster):
+            with refusals_noted(self.state, self.clock, None if step.start else step.pool):
+                at_once = self.executor.perform(record, step)
+        else:
             at_once = self.executor.perform(record, step)
         if not isinstance(step, Settled):
-            self.queue.ask(record.name, delay_seconds=0 if at_once else self.look_again_seconds)
+            self.queue.ask(record.name, delay_seconds=0 if at_once else self._pause(step))
         return step
+
+    def _pause(self, step: Step) -> int:
+        match step:
+            case AwaitRestart():
+                return max(self.look_again_seconds, _LONG_WAIT)
+            case _:
+                return self.look_again_seconds
 
     def _tell(self, record: ModelRecord, refused: AzureRefused) -> None:
         """Says in the model's record what keeps its rollout: the cluster cannot even be looked at, say."""
@@ -102,17 +123,22 @@ class Rollouts:
         """The cluster and the model's objects as they are now."""
         state = self.cluster.state()
         known = settle_operation(self.state, self.cluster, self.clock)
-        failure, failed = known.failure, known.failed
+        slept = known.slept if known.rung == "stopped" else None
+        view = ClusterView(state, None, known.failure, known.failed, known.again, known.refused, slept)
         if state.power == "Stopped":
-            return ClusterView(state, None, failure, failed), RolloutView()
+            return view, RolloutView()
         try:
             nodes: Nodes | None = self.workloads.nodes()
             objects = {work.version: work for work in self.workloads.of(record.name)}
             selected = self.workloads.selected(record.name)
         except ClusterUnreachable:
             # A cluster that is starting answers late; the plan waits for it, within its bound.
-            return ClusterView(state, None, failure, failed), RolloutView()
-        return ClusterView(state, nodes, failure, failed), RolloutView(objects, selected)
+            return view, RolloutView()
+        status = record.rollout
+        on_trial = record.route is not None and record.route.canary is not None
+        began = status.trial if status is not None and on_trial else None
+        figures = self.state.figures(record.name, began) if began is not None else {}
+        return replace(view, nodes=nodes), RolloutView(objects, selected, figures)
 
     def _note(self, record: ModelRecord, step: Step) -> ModelRecord:
         """Writes down where the rollout stands, and the stage that ended with it."""
@@ -158,19 +184,27 @@ def _ended(status: RolloutStatus, now: datetime, step: Step) -> Stage:
 
 def _message(step: Step) -> str:
     match step:
-        case AwaitCluster(message) | AwaitPods(message) | Settled(message):
+        case AwaitCluster(message) | AwaitPods(message) | AwaitCanary(message) | Settled(message):
+            return message
+        case AwaitRestart(message=message):
             return message
         case WakeCluster(start=True):
             return "starting the cluster"
-        case WakeCluster(nodes=nodes):
-            return f"GPU pool to {nodes}"
+        case WakeCluster(nodes=nodes, pool=pool):
+            return f"GPU pool '{pool}' to {nodes}"
         case Apply(version, replicas):
             return f"v{version} to {replicas} replica{'' if replicas == 1 else 's'}"
         case Prove(version):
             return f"v{version} answers its golden request"
+        case Try(version, share=share):
+            return f"{share:g} % of the requests go to v{version}"
+        case EndTrial(version):
+            return f"v{version} is no longer on trial"
         case Switch(version):
             return f"requests go to v{version}"
         case RollBack(reason=reason):
             return reason
         case Retire(versions):
             return ", ".join(f"v{version}" for version in versions) + " goes"
+        case Forget(versions):
+            return f"servable of {', '.join(f'v{version}' for version in versions)} is deleted"

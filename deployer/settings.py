@@ -31,12 +31,21 @@ class ClusterSettings(_Group):
     name: str = Field("", description="the managed cluster's name")
     gpu_pool: str = Field("gpu", description="the User node pool that idles to zero; its label is agentpool=NAME")
     gpu_nodes: int = Field(1, ge=1, description="nodes of that pool when awake: one serves one GPU model")
+    fallback_pools: tuple[str, ...] = Field(
+        (),
+        description='JSON list of pools, as `["gpuspot"]`, tried in turn when Azure has no quota or capacity for the GPU pool',
+    )
     arm_audience: str = Field(
         "https://management.azure.com", description="what its tokens are asked for; differs likewise"
     )
     arm_url: str = Field(
         "https://management.azure.com", description="Azure Resource Manager; differs in sovereign clouds"
     )
+
+    @property
+    def gpu_pools(self) -> tuple[str, ...]:
+        """The GPU pool, and those to try in its place."""
+        return (self.gpu_pool, *(pool for pool in self.fallback_pools if pool != self.gpu_pool))
 
 
 class ServingSettings(_Group):
@@ -196,6 +205,11 @@ class ProxySettings(_Group):
     route_cache_seconds: float = Field(
         2, ge=0, description="age up to which a known route is used without asking storage"
     )
+    figures_seconds: float = Field(
+        10,
+        gt=0,
+        description="errors and requests of a version on trial are noted at most once per this time and instance",
+    )
     max_body_mb: int = Field(32, ge=1, description="largest request body in MiB")
 
 
@@ -226,7 +240,10 @@ class Settings(BaseSettings):
 
     @property
     def gpu_node_selector(self) -> Mapping[str, str]:
-        """The labels of the nodes on which models take GPUs; none: any node that offers GPUs."""
+        """The labels of the nodes on which models take GPUs; none: any node that offers GPUs.
+
+        Values with a comma between them: any of these.
+        """
         if self.serving.gpu_node_selector or self.cluster.kubeconfig:
             return self.serving.gpu_node_selector
-        return {"agentpool": self.cluster.gpu_pool}
+        return {"agentpool": ",".join(self.cluster.gpu_pools)}

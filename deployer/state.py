@@ -6,11 +6,14 @@ What the sweep must know of each model stands in the metadata of its record's bl
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from deployer.canary import Figures
 from deployer.errors import Conflict, NotFound, SlipwayError
+from deployer.figures import figures_of, forget_figures
 from deployer.ports import Clock, Documents
 from deployer.record import ClusterRecord, Glance, ModelRecord, glance_of
 from deployer.timeline import BATCH, KEPT_STAGES, Entry, History, Stage, Timeline, merged
@@ -134,6 +137,14 @@ class State:
         """Removes the stages of a model that is gone."""
         for blob in list(self._documents.listing(f"timelines/{model}/")):
             self._documents.remove(blob.name)
+
+    def figures(self, model: str, since: datetime) -> dict[int, Figures]:
+        """What the proxy saw of each of the model's versions since a trial began."""
+        return figures_of(self._documents, model, since)
+
+    def forget_figures(self, model: str) -> None:
+        """Removes what the proxy noted of a model's earlier trials."""
+        forget_figures(self._documents, model)
 
     def _change_model(self, model: str, change: Callable[[ModelRecord], ModelRecord]) -> ModelRecord:
         return self._change(

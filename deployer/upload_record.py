@@ -3,11 +3,12 @@
 Each change but the first is refused where the record is about another upload by now, or the model was removed.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from deployer.errors import Conflict
 from deployer.options import ServeOptions
-from deployer.record import AT_WORK, ENDED, ModelRecord, RolloutStatus, UploadState, UploadStatus
+from deployer.record import AT_WORK, ENDED, GONE, ModelRecord, RolloutStatus, UploadState, UploadStatus
 from deployer.resolution import Upload
 from deployer.timeline import Stage, merged, stage_done
 
@@ -98,17 +99,22 @@ def desired(record: ModelRecord, upload: Upload, now: datetime, version: int, se
     """The version should serve, as these options say. It is not settled before its objects are as they should be."""
     status = _mine(record, upload)
     wanted = record.version(version)
+    if wanted.state in GONE:
+        raise Conflict(
+            "version_gone", f"The servable of '{record.name}' v{version} has just been deleted.", "It is made anew."
+        )
     serving = record.route is not None and record.route.version == version and not record.asleep
     same = wanted.serve == serve
     # A version that failed or was retired is rolled out again when it is asked for again.
-    state = "published" if wanted.state in ("failed", "retired", "publishing") else wanted.state
-    wanted = wanted.but(serve=serve, reason=None, hint=None, state=state)
+    state = "published" if wanted.state in ("failed", "retired", "publishing", "held") else wanted.state
+    wanted = wanted.but(serve=serve, reason=None, hint=None, state=state, schema_change=())
     settled = serving and same and record.rollout is None
     rollout = record.rollout
     if serving and not same:
         rollout = RolloutStatus(
             version=version, started=now, step="Apply", since=now, looked=now, message="new options"
         )
+    record = _superseded(record, version)
     after = record.but(
         desired=version,
         upload=status.but(
@@ -122,6 +128,40 @@ def desired(record: ModelRecord, upload: Upload, now: datetime, version: int, se
         return after.noting(now, who(upload), f"v{version} serves already", "the same content and options")
     what = f"v{version} shall serve" if not (serving and not same) else f"v{version} gets other options to serve with"
     return after.noting(now, who(upload), what)
+
+
+def held(
+    record: ModelRecord,
+    upload: Upload,
+    now: datetime,
+    version: int,
+    serve: ServeOptions,
+    *,
+    than: int,
+    change: Sequence[str],
+) -> ModelRecord:
+    """The version is not to serve before its owner accepts what it changes for clients of version ``than``."""
+    status = _mine(record, upload)
+    reason = f"v{version} is held back, for it breaks what clients of v{than} rely on: " + "; ".join(
+        line.removeprefix("! ") for line in change if line.startswith("! ")
+    )
+    hint = f"When clients are ready, set 'accept_schema_change: true' in {record.name}.yaml: the version then serves as it is."
+    kept = record.version(version).but(serve=serve, state="held", reason=reason, hint=hint, schema_change=tuple(change))
+    status = status.but(
+        state="held", stage="schema", version=version, reason=reason, hint=hint, at=now, due=None, stages=()
+    )
+    after = record.but(upload=status).with_version(kept)
+    after = after.with_stages(*(stage.but(version=version) for stage in _mine(record, upload).stages))
+    return after.noting(now, who(upload), f"v{version} held back", reason)
+
+
+def _superseded(record: ModelRecord, version: int) -> ModelRecord:
+    """The record in which a version whose rollout had not come to its end says that another has taken its place."""
+    on_its_way = record.desired
+    if on_its_way is None or on_its_way == version or record.version(on_its_way).state != "published":
+        return record
+    told = record.version(on_its_way).but(state="retired", reason=f"superseded by v{version} before it served")
+    return record.with_version(told)
 
 
 def who(upload: Upload) -> str:

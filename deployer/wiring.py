@@ -33,7 +33,6 @@ from deployer.economy import Costs
 from deployer.execute import Executor
 from deployer.idle import IdlePolicy
 from deployer.ledger import Ledger
-from deployer.plan import RolloutPolicy
 from deployer.ports import Cluster, ClusterAccess
 from deployer.prices import Prices
 from deployer.proxy import Proxy
@@ -43,6 +42,7 @@ from deployer.retrying import Retries
 from deployer.rollout import Rollouts
 from deployer.settings import Settings
 from deployer.state import State
+from deployer.steps import RolloutPolicy
 from deployer.sweep import Sweep
 from deployer.teardown import IdleDefaults, Teardown
 from deployer.templates import Templates
@@ -206,6 +206,9 @@ def _rollout_policy(settings: Settings) -> RolloutPolicy:
         pods_limit=timedelta(seconds=rollout.pods_seconds),
         prove_limit=timedelta(seconds=rollout.prove_seconds),
         drain=timedelta(seconds=rollout.drain_seconds),
+        pools=settings.cluster.gpu_pools,
+        restart_gap=timedelta(minutes=settings.idle.restart_gap_minutes),
+        figures_lag=timedelta(seconds=settings.proxy.figures_seconds + 2 * settings.proxy.route_cache_seconds),
     )
 
 

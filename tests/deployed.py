@@ -15,7 +15,6 @@ from deployer.errors import SlipwayError
 from deployer.execute import Executor
 from deployer.idle import Decision, IdlePolicy
 from deployer.ledger import Ledger
-from deployer.plan import RolloutPolicy
 from deployer.ports import Cluster
 from deployer.prices import Prices
 from deployer.record import ModelRecord
@@ -25,6 +24,7 @@ from deployer.retrying import Retries
 from deployer.rollout import Rollouts
 from deployer.settings import ClusterSettings, IdleSettings, ServingSettings
 from deployer.state import State
+from deployer.steps import RolloutPolicy
 from deployer.sweep import Sweep
 from deployer.teardown import IdleDefaults, Teardown
 from deployer.templates import Templates

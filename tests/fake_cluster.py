@@ -79,10 +79,10 @@ class FakeCluster:
     def begin_delete(self) -> str:
         return self._begin("delete", self._pace.stop)
 
-    def begin_pool(self, count: int) -> str:
+    def begin_pool(self, count: int, pool: str | None = None) -> str:
         return self._begin("pool", self._pace.pool, count)
 
-    def operation(self, kind: Kind, token: str) -> OperationState:
+    def operation(self, kind: Kind, token: str, pool: str | None = None) -> OperationState:
         with self._world.effect("cluster.operation", token, changes=False):
             self._running()
             operation = self._operations[token]

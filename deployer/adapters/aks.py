@@ -8,7 +8,7 @@ import binascii
 import ipaddress
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Literal, cast
@@ -95,23 +95,27 @@ class AksCluster:
         self._client = client
         self._group = settings.resource_group
         self._name = settings.name
-        self._pool = settings.gpu_pool
+        self._pools = settings.gpu_pools
         self._credential = credential
 
     def state(self) -> ClusterState:
         """Power, pool size, and whether an operation is under way on either. A failed state of either is its provisioning."""
         with _named(f"look at cluster '{self._name}'"):
             cluster = self._client.managed_clusters.get(self._group, self._name)
-        with _named(f"look at pool '{self._pool}' of cluster '{self._name}'"):
-            pool = self._client.agent_pools.get(self._group, self._name, self._pool)
+        pool, others = self._up()
         power: Power = "Stopped" if cluster.power_state and cluster.power_state.code == "Stopped" else "Running"
-        states = (cluster.provisioning_state or "Succeeded", pool.provisioning_state or "Succeeded")
-        under_way = next((state for state in states if state not in ("Succeeded", "Failed", "Canceled")), None)
+        states = (
+            cluster.provisioning_state or "Succeeded",
+            pool.provisioning_state or "Succeeded",
+            *(state for each in others if _under_way(state := each.provisioning_state or "Succeeded")),
+        )
+        under_way = next((state for state in states if _under_way(state)), None)
         shown = under_way or next((state for state in states if state != "Succeeded"), "Succeeded")
         return ClusterState(
             power, under_way is not None, pool.count or 0, shown, pool_size=pool.vm_size or "",
             pool_mode=str(pool.mode or ""), pool_owned=_owned(pool.tags), owned=_owned(cluster.tags),
-            may_delete=(cluster.tags or {}).get(_MAY_DELETE) == self._name, others=_others(cluster, self._pool),
+            may_delete=(cluster.tags or {}).get(_MAY_DELETE) == self._name, others=_others(cluster, pool.name or ""),
+            pool=pool.name or self._pools[0],
         )  # fmt: skip
 
     def begin_start(self) -> str:
@@ -128,24 +132,35 @@ class AksCluster:
                 self._client.managed_clusters.begin_stop(self._group, self._name, polling=_Unattended(), **_ONCE)
             )
 
-    def begin_pool(self, count: int) -> str:
-        """Sets the GPU pool's node count; the pool's autoscaler is switched off, for it would undo this.
+    def begin_pool(self, count: int, pool: str | None = None) -> str:
+        """Sets a GPU pool's node count; the pool's autoscaler is switched off, for it would undo this.
 
         The pool as it was read is written back, on the condition that nobody has changed it in between.
         """
-        with _named(f"scale pool '{self._pool}' to {count}"):
-            pool = self._client.agent_pools.get(self._group, self._name, self._pool)
-            pool.count = count
-            pool.enable_auto_scaling = False
-            pool.min_count = pool.max_count = None
+        name = pool or self._up()[0].name or self._pools[0]
+        with _named(f"scale pool '{name}' to {count}"):
+            found = self._client.agent_pools.get(self._group, self._name, name)
+            found.count = count
+            found.enable_auto_scaling = False
+            found.min_count = found.max_count = None
             unchanged: dict[str, Any] = (
-                {"etag": pool.e_tag, "match_condition": MatchConditions.IfNotModified} if pool.e_tag else {}
+                {"etag": found.e_tag, "match_condition": MatchConditions.IfNotModified} if found.e_tag else {}
             )
             return _token(
                 self._client.agent_pools.begin_create_or_update(
-                    self._group, self._name, self._pool, pool, polling=_Unattended(), **unchanged, **_ONCE
+                    self._group, self._name, name, found, polling=_Unattended(), **unchanged, **_ONCE
                 )
             )
+
+    def _up(self) -> tuple[AgentPool, Sequence[AgentPool]]:
+        """The GPU pool that is up, and the others: the first with nodes, before those whose last operation failed."""
+        pools = []
+        for name in self._pools:
+            with _named(f"look at pool '{name}' of cluster '{self._name}'"):
+                pools.append(self._client.agent_pools.get(self._group, self._name, name))
+        sound = (pool for pool in pools if pool.count and pool.provisioning_state != "Failed")
+        up = next(sound, None) or next((pool for pool in pools if pool.count), pools[0])
+        return up, [pool for pool in pools if pool is not up]
 
     def begin_delete(self) -> str:
         """Deletes the cluster; storage is not touched."""
@@ -163,10 +178,10 @@ class AksCluster:
                     self._client.managed_clusters.begin_abort_latest_operation(self._group, self._name, **unattended)
                 case "pool":
                     self._client.agent_pools.begin_abort_latest_operation(
-                        self._group, self._name, self._pool, **unattended
+                        self._group, self._name, self._up()[0].name or self._pools[0], **unattended
                     )
 
-    def operation(self, kind: OperationKind, token: str) -> OperationState:
+    def operation(self, kind: OperationKind, token: str, pool: str | None = None) -> OperationState:
         """Looks once at the operation that the token resumes, whichever process began it.
 
         Azure forgets operations after some days, and a token of another SDK may not be readable: then the operation is
@@ -174,7 +189,7 @@ class AksCluster:
         """
         what = {
             "start": "start the cluster", "stop": "stop the cluster", "delete": "delete the cluster",
-            "pool": f"scale pool '{self._pool}'",
+            "pool": f"scale pool '{pool or self._pools[0]}'",
         }[kind]  # fmt: skip
         method: ARMPolling = _Unattended()
         with _named(f"tell how far the operation '{kind}' is"):
@@ -208,7 +223,7 @@ class AksCluster:
                 case "delete":
                     clusters.begin_delete(self._group, self._name, **resume)
                 case "pool":
-                    pools.begin_create_or_update(self._group, self._name, self._pool, AgentPool(), **resume)
+                    pools.begin_create_or_update(self._group, self._name, self._pools[0], AgentPool(), **resume)
         except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
             _log.warning("the token of the operation '%s' cannot be read: %s", kind, error)
             return False
@@ -234,6 +249,10 @@ class AksCluster:
     def _entra_token(self, application: str) -> str:
         with _named(f"give a token for the Kubernetes API of cluster '{self._name}'"):
             return self._credential.get_token(f"{application}/.default").token
+
+
+def _under_way(state: str) -> bool:
+    return state not in ("Succeeded", "Failed", "Canceled")
 
 
 def _owned(tags: Mapping[str, str] | None) -> bool:

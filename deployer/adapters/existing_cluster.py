@@ -22,7 +22,7 @@ class ExistingCluster:
         """Is never asked for: there is no pool that is empty."""
         raise _not_ours()
 
-    def begin_pool(self, count: int) -> str:
+    def begin_pool(self, count: int, pool: str | None = None) -> str:
         """Is never asked for: there is no pool."""
         raise _not_ours()
 
@@ -30,7 +30,7 @@ class ExistingCluster:
         """Is never asked for: the cluster is never seen stopped."""
         raise _not_ours()
 
-    def operation(self, kind: OperationKind, token: str) -> OperationState:
+    def operation(self, kind: OperationKind, token: str, pool: str | None = None) -> OperationState:
         """An operation begun on AKS before the settings named this cluster: nothing is known of it, so it has ended."""
         return OperationState(running=False)
 

@@ -7,6 +7,7 @@ from deployer.ports import PodFailure
 
 GPU = "nvidia.com/gpu"
 
+_NOT_MADE = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 _CRASHES = 3  # restarts after which waiting does not help
 
 
@@ -56,11 +57,15 @@ def _failure(pod: Mapping[str, Any]) -> PodFailure | None:
         ended = (container.get("lastState") or {}).get("terminated") or (container.get("state") or {}).get("terminated")
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason = waiting.get("reason", "")
-        if reason in ("ImagePullBackOff", "InvalidImageName"):
+        if reason in ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"):
             return PodFailure(reason, waiting.get("message", ""), fatal=True)
         if reason == "ErrImagePull":
+            return PodFailure(reason, waiting.get("message", ""), fatal=False)
+        if reason in _NOT_MADE:
             return PodFailure(reason, waiting.get("message", ""), fatal=False)
         if ended and ended.get("exitCode"):
             message = ended.get("message") or f"exit status {ended['exitCode']}"
             return PodFailure(ended.get("reason") or reason or "Error", message.strip(), fatal=restarts >= _CRASHES)
+        if (container.get("state") or {}).get("running") and not container.get("ready"):
+            return PodFailure("NotReady", "it runs, and its readiness probe has not passed", fatal=False)
     return None

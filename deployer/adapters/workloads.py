@@ -6,6 +6,7 @@ A version is a Deployment, or with the flavor ``kserve`` an InferenceService (``
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import starmap
 from typing import Any, Literal, TypeVar
 
 from kubernetes.client.exceptions import ApiException
@@ -32,7 +33,8 @@ T = TypeVar("T")
 class KubernetesWorkloads:
     """One cluster's objects. ``access`` is asked on the first use, and again after the API server did not answer.
 
-    ``gpu_nodes``: labels of the nodes for models on GPUs; with none, each node that offers one counts.
+    ``gpu_nodes``: labels of the nodes for models on GPUs, where a value with commas in it means any of its parts; with none,
+    each node that offers one counts.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class KubernetesWorkloads:
 
     def nodes(self) -> Nodes:
         """The ready nodes for models on GPUs, and the GPUs that no pod on them has claimed."""
-        labels = ",".join(f"{key}={value}" for key, value in self._gpu_nodes.items()) or None
+        labels = ",".join(starmap(_selects, self._gpu_nodes.items())) or None
         ready = [node for node in self._list("Node", labels=labels) if _ready(node) and (labels or _offered(node))]
         names = {node["metadata"]["name"] for node in ready}
         gpus = sum(map(_offered, ready))
@@ -187,6 +189,10 @@ class KubernetesWorkloads:
         except (HTTPError, OSError) as error:
             self._client = None  # after a stop and start the API server may have another address
             raise ClusterUnreachable("kubernetes_unreachable", f"The Kubernetes API did not {what}: {error}") from error
+
+
+def _selects(key: str, value: str) -> str:
+    return f"{key} in ({value})" if "," in value else f"{key}={value}"
 
 
 def _message(error: ApiException) -> str:

@@ -19,11 +19,11 @@ from deployer.adapters.workloads import Flavor, KubernetesWorkloads
 from deployer.control import Control
 from deployer.errors import Unavailable
 from deployer.execute import Executor
-from deployer.plan import RolloutPolicy
 from deployer.record import VersionRecord
 from deployer.removal import Removals
 from deployer.rollout import Rollouts
 from deployer.settings import ServingSettings
+from deployer.steps import RolloutPolicy
 from deployer.teardown import Teardown
 from deployer.templates import Templates
 from tests.deployed import IDLE, Deployed

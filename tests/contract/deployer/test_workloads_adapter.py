@@ -193,7 +193,12 @@ def test_gpus_are_counted_by_what_pods_claim(workloads: KubernetesWorkloads, mod
 @pytest.mark.parametrize("model", ["broken"], indirect=True)
 def test_a_server_that_does_not_stay_up_is_told_in_its_own_words(workloads: KubernetesWorkloads, model: str) -> None:
     workloads.apply(manifests(model))
-    first = until(lambda: the(workloads, model).failure, "it has failed once")
+
+    def failed() -> PodFailure | None:
+        why = the(workloads, model).failure
+        return why if why is not None and why.reason != "NotReady" else None
+
+    first = until(failed, "it has failed once")
     assert "cannot parse saved_model.pb" in first.message
     fatal = given_up(workloads, model)
     assert "cannot parse saved_model.pb" in fatal.message

@@ -9,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.options import Replicas, ServeOptions, Strategy
-from deployer.plan import (
+from deployer.plan import plan
+from deployer.pod_failures import in_words
+from deployer.ports import ClusterState, Nodes, PodFailure, Workload
+from deployer.record import ModelRecord, RolloutStatus, Route, VersionRecord
+from deployer.steps import (
     Apply,
     AwaitCluster,
     AwaitPods,
@@ -23,11 +27,7 @@ from deployer.plan import (
     Step,
     Switch,
     WakeCluster,
-    in_words,
-    plan,
 )
-from deployer.ports import ClusterState, Nodes, PodFailure, Workload
-from deployer.record import ModelRecord, RolloutStatus, Route, VersionRecord
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 POLICY = RolloutPolicy(
@@ -104,13 +104,13 @@ STARTING = work(2, complete=False)
         (record(None), STOPPED, seen(work(1)), Settled("nothing to serve")),
         (record(1, asleep=True), STOPPED, seen(), Settled("asleep")),
         # the cluster first
-        (record(1), STOPPED, seen(), WakeCluster(start=True, nodes=1)),
-        (record(1), NO_POOL, seen(), WakeCluster(start=False, nodes=1)),
+        (record(1), STOPPED, seen(), WakeCluster(start=True, nodes=1, pool="gpu")),
+        (record(1), NO_POOL, seen(), WakeCluster(start=False, nodes=1, pool="gpu")),
         (record(1), NO_NODE, seen(), AwaitCluster("a GPU node is joining")),
         (record(1), SILENT, seen(), AwaitCluster("the Kubernetes API does not answer yet")),
         (record(1), BUSY, seen(), AwaitCluster("the cluster is updating")),
         (record(1, serve=serve("auto", gpus=0)), NO_POOL, seen(), Apply(1, 1)),
-        (record(1, serve=serve("auto", gpus=0)), STOPPED, seen(), WakeCluster(start=True, nodes=1)),
+        (record(1, serve=serve("auto", gpus=0)), STOPPED, seen(), WakeCluster(start=True, nodes=1, pool="gpu")),
         # woken from 'pods': the version's Deployment stands at 0
         (record(1), UP, seen(work(1, replicas=0, complete=False, pods=0), selected=1), Apply(1, 1)),
         # changed options of what serves, and of what is on its way
@@ -217,8 +217,8 @@ def test_a_failed_operation_is_begun_again_after_a_while() -> None:
     failed = replace(NO_POOL, failure="AllocationFailed: none", failed=NOON - timedelta(seconds=59))
     assert step(record(1), failed) == AwaitCluster("AllocationFailed: none")
     later = replace(failed, failed=NOON - timedelta(seconds=60))
-    assert step(record(1), later) == WakeCluster(start=False, nodes=1)
-    assert step(record(1), replace(later, state=NO_NODE.state)) == WakeCluster(start=False, nodes=1)
+    assert step(record(1), later) == WakeCluster(start=False, nodes=1, pool="gpu")
+    assert step(record(1), replace(later, state=NO_NODE.state)) == WakeCluster(start=False, nodes=1, pool="gpu")
 
 
 def test_a_failed_operation_hinders_no_rollout_that_needs_none() -> None:

@@ -1,0 +1,58 @@
+"""What a rollout waits for before anything of its model can run: the cluster, and nodes with GPUs. Pure; part of the plan."""
+
+from datetime import datetime, timedelta
+
+from deployer.record import ModelRecord, VersionRecord
+from deployer.steps import AwaitCluster, AwaitRestart, ClusterView, RollBack, RolloutPolicy, Step, WakeCluster
+
+_AFTER_FAILURE = timedelta(minutes=1)  # what failed is begun again after this time, unless Azure named another
+
+
+def compute_first(
+    record: ModelRecord, target: VersionRecord, cluster: ClusterView, policy: RolloutPolicy, now: datetime
+) -> Step | None:
+    """The step by which the target comes to a cluster that runs and has a node for it; None where it has."""
+    state = cluster.state
+    stopped = state.power == "Stopped"
+    no_pool = target.serve.gpus > 0 and state.pool_count == 0
+    ours = state.pool_count is not None  # else nodes may come because a pod waits for one: none is waited for before
+    no_node = target.serve.gpus > 0 and ours and (cluster.nodes is None or cluster.nodes.ready == 0)
+    if not (stopped or no_pool or no_node or cluster.nodes is None):
+        return None
+    waited = record.waited({"WakeCluster", "AwaitCluster"}, now)
+    if waited > policy.cluster_limit:
+        return RollBack(
+            target.version, route.version if (route := record.route) and route.version != target.version else None,
+            cluster.failure or f"the cluster gave no compute within {waited.total_seconds():.0f} s",
+            "See the cluster's activity log on Azure: quota, capacity and permissions are the usual causes."
+            if ours else "Its Kubernetes API must answer at the address in SLIPWAY_CLUSTER__KUBECONFIG.", blame=False,
+        )  # fmt: skip
+    if state.busy:
+        return AwaitCluster(f"the cluster is {state.provisioning.lower()}")
+    left = tuple(pool for pool in policy.pools if pool not in cluster.refused)
+    pool = left[0] if left else policy.pools[0]
+    if cluster.failure and _wait(cluster, now, all_refused=not left):
+        return AwaitCluster(cluster.failure)
+    if stopped:
+        if cluster.slept is not None and now < (due := cluster.slept + policy.restart_gap):
+            gap = policy.restart_gap.total_seconds() / 60
+            return AwaitRestart(
+                f"the cluster was stopped at {cluster.slept:%H:%M} UTC, and Azure wants {gap:g} min before its start: it is "
+                f"started at {due:%H:%M} UTC", due,
+            )  # fmt: skip
+        return WakeCluster(start=True, nodes=policy.gpu_nodes, pool=pool)
+    if no_pool or (no_node and cluster.failure):
+        return WakeCluster(start=False, nodes=policy.gpu_nodes, pool=pool)
+    return AwaitCluster(
+        "a GPU node is joining" if cluster.nodes is not None else "the Kubernetes API does not answer yet"
+    )
+
+
+def _wait(cluster: ClusterView, now: datetime, *, all_refused: bool) -> bool:
+    """Whether what failed is to be left alone for a while: as long as Azure asked for, else for a minute.
+
+    Where a pool got no nodes, the next is tried at once.
+    """
+    if cluster.again is not None and not all_refused:
+        return now < cluster.again
+    return cluster.failed is not None and now - cluster.failed < _AFTER_FAILURE
