@@ -3,6 +3,7 @@
 An error is a request that the version's server did not answer, or answered with 5xx; what is the caller's fault (4xx) is none.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -64,6 +65,6 @@ def judge(trial: Figures, stable: Figures, options: CanaryOptions, *, elapsed: t
             f"on trial {trial}; at most {options.max_error_rate:.2%} may, and of the version that serves {stable.rate:.2%} did"
         )
     if not over:
-        left = max(0, round((timedelta(minutes=options.minutes) + lag - elapsed).total_seconds()))
-        return Undecided(f"on trial with {options.share:g} % of the requests for {left} s more: {trial}")
+        left = math.ceil((timedelta(minutes=options.minutes) + lag - elapsed) / timedelta(minutes=1))
+        return Undecided(f"on trial with {options.share:g} % of the requests for {left} min more: {trial}")
     return Passed(f"on trial {trial}" if trial.requests else "nobody asked it while it was on trial")

@@ -9,6 +9,7 @@ from deployer.ports import Clock, Cluster
 from deployer.record import ModelRecord, OrderKind
 from deployer.removal import Removals
 from deployer.retrying import Retries
+from deployer.rollback import Rollbacks
 from deployer.state import State
 from deployer.teardown import Teardown
 from deployer.views import cluster_view, model_view, plan_view, summary
@@ -29,6 +30,7 @@ class Control:
     ledger: Ledger
     removals: Removals
     retries: Retries
+    rollbacks: Rollbacks
     gpu_pool: str
     order_lasts: timedelta
     clock: Clock
@@ -56,6 +58,16 @@ class Control:
             SlipwayError: ``nothing_to_retry``.
         """
         self.retries.retry(name, by=BY_COMMAND)
+        return self.model(name)
+
+    def rollback(self, name: str, version: int | None) -> dict[str, Any]:
+        """Goes back to a version, or to the one before.
+
+        Raises:
+            NotFound: there is no model of that name, or no such version.
+            SlipwayError: ``not_kept``, ``nothing_before``.
+        """
+        self.rollbacks.back(name, version, by=BY_COMMAND)
         return self.model(name)
 
     def remove(self, name: str, *, uploads: bool) -> dict[str, Any]:

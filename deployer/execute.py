@@ -8,7 +8,7 @@ from deployer.errors import Unavailable
 from deployer.golden import differs
 from deployer.ports import Clock, Cluster, ModelServer, ServableStore, UploadStore, Workloads
 from deployer.publishing import unpublish
-from deployer.record import Canary, Cause, ModelRecord, Operation, RolloutStatus, Route, Wake, noted_wake
+from deployer.record import Canary, Cause, ClusterRecord, ModelRecord, Operation, RolloutStatus, Route, Wake, noted_wake
 from deployer.retention import going
 from deployer.state import State
 from deployer.steps import (
@@ -220,7 +220,8 @@ class Executor:
                 after = after.noting(self.clock(), "rollout", f"requests go to v{version}", why)
             return after.but(setback=None)
 
-        self.state.change_cluster(lambda before: noted_wake(before, self.clock()))
+        on_gpu = record.version(version).serve.gpus > 0
+        self.state.change_cluster(lambda before: _given(noted_wake(before, self.clock()), on_gpu=on_gpu))
         after = self.state.change(record.name, switched)
         if after.route is None or after.route.version != version:
             return
@@ -251,9 +252,14 @@ class Executor:
 
         after = self.state.change(record.name, back)
         tag_upload(self.uploads, after)
-        self.state.change_cluster(lambda before: before.but(wake=None))
+        self.state.change_cluster(lambda before: before.but(wake=None, refused=()))
         if not tried:  # else its requests are to end first: the plan retires it after a while
             self.workloads.delete_version(record.name, step.version)  # last: the cluster may be what does not answer
+
+
+def _given(record: ClusterRecord, *, on_gpu: bool) -> ClusterRecord:
+    """The record after the cluster gave what a model needs: failures before that are over, told or not."""
+    return record.but(failure=None, failed=None, again=None, refused=()) if on_gpu else record
 
 
 def _way_back(to: int | None, now: datetime) -> RolloutStatus | None:

@@ -60,8 +60,8 @@ def classify_request(headers: Mapping[str, str], params: Mapping[str, str], body
     return Classify(images, None if top is None else int(top), float(wait[1]) if wait else 0.0)
 
 
-def models(control: Control, method: str, path: str, params: Mapping[str, str]) -> Reply:
-    """``GET /api/models``, ``GET`` and ``DELETE /api/models/NAME``, ``POST /api/models/NAME/retry``."""
+def models(control: Control, method: str, path: str, params: Mapping[str, str], body: bytes = b"") -> Reply:
+    """``GET /api/models``, ``GET`` and ``DELETE /api/models/NAME``, ``POST /api/models/NAME/retry`` and ``…/rollback``."""
     name, _, what = path.strip("/").partition("/")
     match method, name, what:
         case "GET", "", "":
@@ -72,9 +72,11 @@ def models(control: Control, method: str, path: str, params: Mapping[str, str]) 
             return reply(control.remove(model, uploads=params.get("uploads") == "true"), HTTPStatus.ACCEPTED)
         case "POST", str() as model, "retry" if model:
             return reply(control.retry(model), HTTPStatus.ACCEPTED)
+        case "POST", str() as model, "rollback" if model:
+            return reply(control.rollback(model, _version(body)), HTTPStatus.ACCEPTED)
     raise NotFound(
         "unknown_path", f"{method} /api/models/{path.strip('/')} is nothing that can be asked.",
-        "GET /api/models, GET and DELETE /api/models/NAME and POST /api/models/NAME/retry can.",
+        "GET /api/models, GET and DELETE /api/models/NAME, POST /api/models/NAME/retry and /api/models/NAME/rollback can.",
     )  # fmt: skip
 
 
@@ -111,6 +113,26 @@ def doctor(doctor: Doctor, method: str, path: str) -> Reply:
 def ledger(control: Control, params: Mapping[str, str]) -> Reply:
     """``GET /api/ledger?month=YYYY-MM``."""
     return reply(control.sums(params.get("month")))
+
+
+def _version(body: bytes) -> int | None:
+    """The version that ``{"version": 3}`` names; None where the body names none."""
+    try:
+        given = orjson.loads(body) if body.strip() else {}
+    except orjson.JSONDecodeError as error:
+        raise _bad_version(f"it is not JSON ({error})") from error
+    if not isinstance(given, dict) or given.keys() - {"version"}:
+        raise _bad_version("it holds something else than a version")
+    version = given.get("version")
+    if version is not None and (not isinstance(version, int) or isinstance(version, bool) or version < 1):
+        raise _bad_version(f"{str(version)[:20]!r} is no number of a version")
+    return version
+
+
+def _bad_version(why: str) -> BadRequest:
+    return BadRequest(
+        "bad_parameter", f"The body cannot be used: {why}.", 'Send {"version": 2}, or nothing for the one before.'
+    )
 
 
 def _minutes(params: Mapping[str, str]) -> float | None:

@@ -47,6 +47,7 @@ _STAGES = {
 
 _LOOKED = timedelta(seconds=30)
 _LONG_WAIT = 30  # seconds between two looks at what takes many minutes
+_TRIAL = 10  # seconds between two looks at a version on trial
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ class Rollouts:
         match step:
             case AwaitRestart():
                 return max(self.look_again_seconds, _LONG_WAIT)
+            case AwaitCanary():
+                return max(self.look_again_seconds, _TRIAL)
             case _:
                 return self.look_again_seconds
 

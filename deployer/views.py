@@ -59,9 +59,12 @@ def model_view(record: ModelRecord, timeline: Sequence[Stage], history: Sequence
             "version": rollout.version, "step": rollout.step, "message": rollout.message,
             "since": rollout.since.isoformat(),
         },
+        "canary": None if record.route is None or record.route.canary is None
+        else record.route.canary.model_dump(mode="json", include={"version", "share"}),
         "versions": [
             item.model_dump(mode="json", include={
                 "version", "state", "created", "bytes", "source", "labels", "signatures", "parity", "reason", "hint",
+                "schema_change",
             })
             for item in record.versions
         ],
@@ -80,7 +83,9 @@ def cluster_view(
         "state": _rung(state, record, all_asleep=all_asleep),
         "power": state.power,
         "provisioning": state.provisioning,
-        "pool": None if state.pool_count is None else {"name": pool, "count": state.pool_count, "wanted": wanted},
+        "pool": None
+        if state.pool_count is None
+        else {"name": state.pool or pool, "count": state.pool_count, "wanted": wanted},
         "idle": _idle(decision, now),
         "order": _order(record, now),
         "failure": record.failure,

@@ -39,6 +39,7 @@ from deployer.proxy import Proxy
 from deployer.removal import Removals
 from deployer.repair import Repair
 from deployer.retrying import Retries
+from deployer.rollback import Rollbacks
 from deployer.rollout import Rollouts
 from deployer.settings import Settings
 from deployer.state import State
@@ -135,6 +136,7 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
             ledger,
             removals,
             retries,
+            Rollbacks(state, store, queue, _now),
             settings.cluster.gpu_pool,
             timedelta(minutes=settings.idle.order_minutes),
             _now,

@@ -21,6 +21,7 @@ from deployer.record import ModelRecord
 from deployer.removal import Removals
 from deployer.repair import Repair
 from deployer.retrying import Retries
+from deployer.rollback import Rollbacks
 from deployer.rollout import Rollouts
 from deployer.settings import ClusterSettings, IdleSettings, ServingSettings
 from deployer.state import State
@@ -78,6 +79,7 @@ class FakeExporter:
     refused: dict[bytes, ExportError] = field(default_factory=dict)
     failures: list[ExportError] = field(default_factory=list)
     during: Callable[[], None] = lambda: None  # what else happens in the world while a conversion runs
+    inputs: dict[str, TensorSpec] = field(default_factory=dict)  # of the models to come, where not images
     conversions: int = 0
 
     def options_inside(self, source: Path) -> str | None:
@@ -120,13 +122,13 @@ class FakeExporter:
         for name, content in files.items():
             (destination / name).parent.mkdir(parents=True, exist_ok=True)
             (destination / name).write_bytes(content)
-        manifest = _manifest(report, files)
+        manifest = _manifest(report, files, self.inputs)
         manifest.write(destination)
         return cast(VerifiedServable, _Converted(destination, manifest))
 
 
-def _manifest(report: ScanReport, files: dict[str, bytes]) -> Manifest:
-    image = {"image_bytes": TensorSpec(dtype="string", shape=[None])}
+def _manifest(report: ScanReport, files: dict[str, bytes], inputs: dict[str, TensorSpec]) -> Manifest:
+    image = inputs or {"image_bytes": TensorSpec(dtype="string", shape=[None])}
     scores = {"scores": TensorSpec(dtype="float32", shape=[None, 2])}
     return Manifest(
         source=SourceInfo(
@@ -205,7 +207,9 @@ class Deployed:
             templates,
             clock,
         )
-        policy = RolloutPolicy(self.gpus, POLICY.cluster_limit, POLICY.pods_limit, POLICY.prove_limit, POLICY.drain)
+        policy = RolloutPolicy(
+            self.gpus, POLICY.cluster_limit, POLICY.pods_limit, POLICY.prove_limit, POLICY.drain, self.cluster.pools
+        )
         self.rollouts = Rollouts(self.state, self.azure, self.kubernetes, self.queue, executor, policy, 2, clock)
         self.removals = Removals(
             self.state, self.documents, self.store, self.servables, self.azure, self.kubernetes, self.queue, clock
@@ -222,8 +226,8 @@ class Deployed:
             self.costs, clock,
         )  # fmt: skip
         self.control = Control(
-            self.state, self.azure, self.teardown, self.ledger, self.removals, self.retries, "gpu",
-            timedelta(minutes=60), clock,
+            self.state, self.azure, self.teardown, self.ledger, self.removals, self.retries,
+            Rollbacks(self.state, self.store, self.queue, clock), "gpu", timedelta(minutes=60), clock,
         )  # fmt: skip
         self.doctor = Doctor(
             CLUSTER, self.state, self.documents, self.store, self.servables, FakeQueues({"rollouts": 0}), self.azure,

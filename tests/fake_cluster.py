@@ -38,6 +38,7 @@ class _Running:
     kind: Kind
     ends: datetime
     count: int | None
+    pool: str
     failure: str | None
     done: bool = False
 
@@ -50,12 +51,14 @@ class FakeCluster:
         self._pace = pace
         self._operations: dict[str, _Running] = {}
         self._power: Power = "Running"
-        self._count = pool_count
+        self.pools: tuple[str, ...] = ("gpu",)
+        self._counts: dict[str, int] = {"gpu": pool_count}
         self._joined: datetime = world.now
         self.owned = True  # whether pool and cluster carry our tag
         self.may_delete = False
         self.gone = False
         self.failures: list[str] = []  # what the next operations end with
+        self.without_quota: set[str] = set()  # pools that get no nodes
 
     def state(self) -> ClusterState:
         with self._world.effect("cluster.state", changes=False):
@@ -66,8 +69,9 @@ class FakeCluster:
                 else ""
             )
             return ClusterState(
-                self._power, running is not None, self._count, provisioning or "Succeeded", SIZE, "User",
+                self._power, running is not None, self._counts.get(self._up(), 0), provisioning or "Succeeded", SIZE, "User",
                 pool_owned=self.owned, owned=self.owned, may_delete=self.may_delete, others={"Standard_D4s_v5": 1},
+                pool=self._up(),
             )  # fmt: skip
 
     def begin_start(self) -> str:
@@ -80,7 +84,7 @@ class FakeCluster:
         return self._begin("delete", self._pace.stop)
 
     def begin_pool(self, count: int, pool: str | None = None) -> str:
-        return self._begin("pool", self._pace.pool, count)
+        return self._begin("pool", self._pace.pool, count, pool)
 
     def operation(self, kind: Kind, token: str, pool: str | None = None) -> OperationState:
         with self._world.effect("cluster.operation", token, changes=False):
@@ -93,7 +97,15 @@ class FakeCluster:
     def nodes(self) -> int:
         """Nodes of the pool that have joined."""
         self._running()
-        return self._count if self._power == "Running" and self._joined <= self._world.now else 0
+        return sum(self._counts.values()) if self._power == "Running" and self._joined <= self._world.now else 0
+
+    def counts(self) -> dict[str, int]:
+        """The nodes of each pool that has any."""
+        self._running()
+        return {pool: count for pool, count in self._counts.items() if count}
+
+    def _up(self) -> str:
+        return next((pool for pool in self.pools if self._counts.get(pool)), self.pools[0])
 
     @property
     def answers(self) -> bool:
@@ -101,7 +113,7 @@ class FakeCluster:
         running = self._running()
         return self._power == "Running" and (running is None or running.kind != "start")
 
-    def _begin(self, kind: Kind, seconds: float, count: int | None = None) -> str:
+    def _begin(self, kind: Kind, seconds: float, count: int | None = None, pool: str | None = None) -> str:
         with self._world.effect(f"cluster.begin_{kind}", "" if count is None else str(count)):
             if self._running() is not None:
                 raise CloudRefused("OperationNotAllowed", "Another operation is in progress.", "It is tried again.")
@@ -109,8 +121,11 @@ class FakeCluster:
                 raise CloudRefused("OperationNotAllowed", "The cluster is stopped.", "It is tried again.")
             token = f"token-{len(self._operations) + 1}"
             failure = self.failures.pop(0) if self.failures else None
+            pool = pool or self._up()
+            if kind == "pool" and count and pool in self.without_quota:
+                failure = f"azure_quota: Azure did not scale pool '{pool}': the vCPU quota of standardNCASv3Family is used up."
             ends = self._world.now + timedelta(seconds=seconds)
-            self._operations[token] = _Running(kind, ends, count, failure)
+            self._operations[token] = _Running(kind, ends, count, pool, failure)
             return token
 
     def _running(self) -> _Running | None:
@@ -134,7 +149,7 @@ class FakeCluster:
             case "delete":
                 self.gone = True
             case "pool":
-                self._count = operation.count or 0
+                self._counts[operation.pool] = operation.count or 0
         self._joined = operation.ends + timedelta(seconds=self._pace.node_join)
 
 

@@ -54,6 +54,17 @@ class Api:
         """
         return self._call("POST", f"/api/models/{quote(name)}/retry")
 
+    def rollback(self, name: str, version: int | None) -> Document:
+        """Has a version serve again, or with None the one before; the model as it is then.
+
+        Raises:
+            NotFound: there is no model of that name, or no such version.
+            Failed: it cannot be gone back to.
+        """
+        body = b"" if version is None else json.dumps({"version": version}).encode()
+        headers = {"Content-Type": "application/json"}
+        return self._call("POST", f"/api/models/{quote(name)}/rollback", body=body, headers=headers)
+
     def remove(self, name: str, *, uploads: bool) -> Document:
         """Removes a model and all its versions, and with ``uploads`` what was dropped.
 

@@ -170,6 +170,26 @@ def retry(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def rollback(
+    context: typer.Context,
+    name: Name,
+    to: Annotated[
+        int | None, typer.Option("--to", metavar="N", min=1, help="The version; else the one that served before.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go back to an earlier version of a model; it is proven again before requests go to it."""
+    from deployer.cli import show  # noqa: PLC0415
+    from deployer.cli.api import Api  # noqa: PLC0415
+
+    found = Api(find_target(_options(context))).rollback(_name(name), to)
+    if as_json:
+        _print_json(found)
+    else:
+        show.rolled_back(show.console(), found)
+
+
+@app.command()
 def rm(
     context: typer.Context,
     name: Name,

@@ -10,7 +10,7 @@ from typing import Any
 
 Document = Mapping[str, Any]
 
-_ENDS_BADLY = ("failed", "given_up", "unfinished", "removed", "deleted")
+_ENDS_BADLY = ("failed", "held", "given_up", "unfinished", "removed", "deleted")
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,11 @@ def model(console: Console, shown: Document, target: Target) -> None:
         console.print(f"  [red]{escape(shown['reason'])}[/red]")
         if shown.get("hint"):
             console.print(f"  {escape(shown['hint'])}")
+    for version in shown["versions"]:
+        if version.get("schema_change"):
+            console.print(f"\n  what v{version['version']} changes for clients (! breaks them):")
+            for line in version["schema_change"]:
+                console.print(f"    {escape(line)}", soft_wrap=True)
     if shown.get("version") is not None:
         key = target.key if target.local is not None and target.key else "$SLIPWAY_KEY"
         url = target.url + shown["classify_url"]
@@ -117,6 +122,14 @@ def retried(console: Console, shown: Document) -> None:
     when = "with the next sweep, within a minute" if upload.get("state") == "queued" else "now"
     name = escape(shown["name"])
     console.print(f"{name} is taken up again {when}. 'slipway status {name}' shows what becomes of it.")
+
+
+def rolled_back(console: Console, shown: Document) -> None:
+    """That a model goes back to a version."""
+    name, when = escape(shown["name"]), "when it is next asked" if shown["asleep"] else "once it has proven itself"
+    console.print(
+        f"{name} goes back to v{shown['desired']}, which serves {when}. 'slipway status {name}' shows how far it is."
+    )
 
 
 def removed(console: Console, answer: Document) -> None:
