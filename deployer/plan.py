@@ -158,11 +158,12 @@ def _cluster_first(
         return None
     waited = _waited(record, {"WakeCluster", "AwaitCluster"}, now)
     if waited > policy.cluster_limit:
+        lacking = "gave no compute" if ours else "did not answer"
         return RollBack(
             target.version, route.version if (route := record.route) and route.version != target.version else None,
-            cluster.failure or f"the cluster gave no compute within {waited.total_seconds():.0f} s",
+            cluster.failure or f"the cluster {lacking} within {waited.total_seconds():.0f} s",
             "See the cluster's activity log on Azure: quota, capacity and permissions are the usual causes."
-            if ours else "Its Kubernetes API must answer at the address in SLIPWAY_CLUSTER__KUBECONFIG.", blame=False,
+            if ours else "Its Kubernetes API must be reached at the address in SLIPWAY_CLUSTER__KUBECONFIG.", blame=False,
         )  # fmt: skip
     if state.busy:
         return AwaitCluster(f"the cluster is {state.provisioning.lower()}")
@@ -218,7 +219,7 @@ def _bring_up(
         if record.rollout is not None and in_vain and _waited(record, {"Prove"}, now) > policy.prove_limit:
             return RollBack(
                 target.version, record.fallback(target.version), record.rollout.message,
-                f"kubectl -n slipway logs -l app={record.name},version=v{target.version} shows what the server says.",
+                f"kubectl -n slipway logs -l slipway/model={record.name},version=v{target.version} shows what the server says.",
                 blame=True,
             )  # fmt: skip
         return Prove(target.version, work.address)
@@ -230,7 +231,7 @@ def _bring_up(
         return RollBack(
             target.version, record.fallback(target.version),
             f"its pods were not ready within {policy.pods_limit.total_seconds():.0f} s",
-            f"kubectl -n slipway describe pods -l app={record.name} tells what they wait for.", blame=True,
+            f"kubectl -n slipway describe pods -l slipway/model={record.name} tells what they wait for.", blame=True,
         )  # fmt: skip
     if work.complete:
         return AwaitPods("the Service has no address yet")

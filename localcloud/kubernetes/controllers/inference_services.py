@@ -120,8 +120,8 @@ def _service(service: Object, container: Object) -> Object:
 def _autoscaler(service: Object) -> Object:
     predictor = service["spec"]["predictor"]
     low = max(1, predictor.get("minReplicas", 1))
-    target = {"type": "Utilization", "averageUtilization": predictor.get("scaleTarget", 80)}
-    metric = {"type": "Resource", "resource": {"name": predictor.get("scaleMetric", "cpu"), "target": target}}
+    target = {"type": "Utilization", "averageUtilization": 80}
+    metric = {"type": "Resource", "resource": {"name": "cpu", "target": target}}
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": _predictor(service)}
     return {
         "spec": {
