@@ -98,7 +98,10 @@ def test_the_kubernetes_api_is_reached_as_the_credentials_say(cluster: AksCluste
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"subscription_id": "00000000-0000-4000-8000-00000000dead"}, "there is no subscription '00000000-0000-4000-8000-0"),
+        (
+            {"subscription_id": "00000000-0000-4000-8000-00000000dead"},
+            "there is no subscription '00000000-0000-4000-8000-0",
+        ),
         ({"resource_group": "missing"}, "there is no resource group 'missing'"),
         ({"name": "missing"}, "there is no cluster 'missing'"),
         ({"gpu_pool": "missing"}, "there is no agent pool 'missing'"),
