@@ -24,7 +24,7 @@ def options_inside(source: Path, bounds: ScanBounds | None = None) -> str | None
         folder = recognised.root if recognised.format is SourceFormat.SAVED_MODEL else _folder_of(recognised.root)
         content = archive.read_member(source, folder + OPTIONS, at_most=bounds.labels_bytes, bounds=bounds)
     elif recognised.packaging is Packaging.DIRECTORY:
-        content = _read(source / OPTIONS, bounds)
+        content = read(source / OPTIONS, bounds)
     else:
         return None
     try:
@@ -42,7 +42,12 @@ def _folder_of(member: str) -> str:
     return folder + slash
 
 
-def _read(file: Path, bounds: ScanBounds) -> bytes | None:
+def read(file: Path, bounds: ScanBounds) -> bytes | None:
+    """A small file in a model's directory, or None where there is none.
+
+    Raises:
+        ScanRefused: it is larger than such files are.
+    """
     if file.is_symlink() or not file.is_file():
         return None
     with file.open("rb") as opened:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from exporter import archive, formats, hdf5_scan, keras_scan, saved_model_scan, zip_archive
+from exporter import archive, formats, hdf5_scan, inside, keras_scan, saved_model_scan, zip_archive
 from exporter.errors import BadOptions, ConversionFailed, Finding, NotAModel, ScanRefused, Stage, Unsupported
 from exporter.formats import Packaging, Source, SourceFormat
 from exporter.keras_scan import KerasModel, Loader
@@ -217,28 +217,30 @@ def _check_weights(model: Path, member: str, name: str, bounds: ScanBounds) -> N
 def _labels(
     source: Source, model: Path, options: ExportOptions, beside: Path | None, bounds: ScanBounds
 ) -> Labels | None:
-    if source.format is not SourceFormat.SAVED_MODEL:
-        return resolve_labels(options, beside, lambda name: _inside(source, model, name, bounds), bounds)
-    given = [name for name in ("labels", "image", "logits") if getattr(options, name) is not None]
-    if given or beside is not None:
+    found = resolve_labels(options, beside, lambda name: _inside(source, model, name, bounds), bounds)
+    given = [name for name in ("image", "logits") if getattr(options, name) is not None]
+    if found is None and given:
         raise BadOptions(
-            f"'{source.path.name}' is a SavedModel, which is served with its own signatures; "
-            f"{given[0] if given or beside is None else beside.name} can do nothing for it.",
-            hint="Leave it out, or upload the Keras model instead, which gets a classify_image signature.",
+            f"'{source.path.name}' has no labels, and without them {given[0]} does nothing: it is for classify_image.",
+            hint=f"Put the class names beside the model, one a line, or into the options; or leave {given[0]} out.",
             stage=Stage.SCAN,
             code="option_without_effect",
         )
-    return None
+    return found
 
 
 def _inside(source: Source, model: Path, name: str, bounds: ScanBounds) -> bytes | None:
-    """A file that came with a Keras model: beside it in its archive, else in the .keras file itself."""
+    """A file that came with a model: in a SavedModel's folder; beside a Keras file in its archive, else in it itself."""
     at_most = bounds.labels_bytes
+    if source.packaging is Packaging.DIRECTORY:
+        return inside.read(source.path / name, bounds)
     if source.packed:
         folder = source.root.rpartition("/")[0]
         beside = f"{folder}/{name}" if folder else name
         if beside in source.members:
             return archive.read_member(source.path, beside, at_most=at_most, bounds=bounds)
+    if source.format is SourceFormat.SAVED_MODEL:
+        return None
     return archive.read_member(model, name, at_most=at_most, bounds=bounds) if zipfile.is_zipfile(model) else None
 
 

@@ -61,6 +61,11 @@ def logits(model: keras.Model, output: np.ndarray[Any, Any]) -> bool:
             return True
         if activation in _PROBABILITIES:
             return False
+    return are_logits(output)
+
+
+def are_logits(output: np.ndarray[Any, Any]) -> bool:
+    """Whether scores [N, classes] are no probabilities."""
     values = output.astype(np.float64)
     within = bool(np.all((values >= 0.0) & (values <= 1.0)))
     return not within if values.shape[1] == 1 else not (within and np.allclose(values.sum(axis=1), 1.0, atol=1e-2))
