@@ -19,6 +19,7 @@ from exporter.convert.lean import SERVING_DEFAULT
 from exporter.convert.made import Enter, Made
 from exporter.convert.parity import Tolerance
 from exporter.convert.served import Arrays, Served
+from exporter.convert.serving_graph import LabelTable
 from exporter.errors import ConversionFailed, ParityFailed, Stage
 from exporter.job import Job
 from exporter.manifest import Golden
@@ -70,15 +71,15 @@ def _write(job: Job, target: Path, enter: Enter) -> _Written:
         face.call, input_signature=list(face.inputs.values()), autograph=False, jit_compile=False
     ).get_concrete_function()
     functions: dict[str, Any] = {SERVING_DEFAULT: serve}
-    how, tables = None, []
+    how, labels = None, []
     if job.labels is not None:
         how = image.classifier(model, face, job.labels, job.options, exchanges[0].outputs)
         table = image.label_table(job.labels, Path(job.directory))
         functions[image.SIGNATURE] = image.trace(serve, how, table)
-        tables.append(table)
+        labels.append(LabelTable(table, Path(job.directory) / image.LABEL_FILE))
     exchanges += _further_answers(face, how, sizes, highest)
     enter(Stage.WRITE)
-    lean.write(model, functions, tables, target)
+    lean.write(model, functions, labels, target)
     dtypes = {layer.compute_dtype for layer in model.layers} | {spec.dtype.name for spec in face.inputs.values()}
     outputs = {tf.as_dtype(array.dtype).name for exchange in exchanges for array in exchange.outputs.values()}
     return _Written(exchanges, parity.tolerance_of(dtypes | outputs), sizes, how)
