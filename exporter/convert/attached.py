@@ -1,9 +1,10 @@
 """``classify_image`` around a SavedModel's own graph, in which nothing else changes: no variable is written again.
 
-The placeholder from which ``serving_default`` takes its images becomes one with a default, the decoded images. Who feeds
-it, as ``serving_default`` does, finds all as before and nothing decoded; who asks for ``classify_image`` feeds the files
-and leaves the placeholder to its default. So the model's graph is there once, of whatever age it is: with functions or
-loops of TensorFlow 1, variables or references. The labels are one more asset, in one more table.
+The nodes that ``serving_default`` runs are there a second time, between the decoded images and the ranked labels. They
+read the same variables, constants and tables and call the same functions, so a model of TensorFlow 2 is one more call,
+and one of TensorFlow 1 some nodes more. (A placeholder that has the decoded images as its default would need no second
+set, but is not replaced for good when it is fed: Grappler gives it outgoing control edges, which stay.)
+The labels are one more asset, in one more table.
 """
 
 from collections.abc import Callable, Iterable
@@ -31,19 +32,17 @@ _ASSETS_OF_1 = "saved_model_assets"
 _WHOLE_LINE, _LINE_NUMBER = -2, -1
 
 
-def classifier(served: Served, directory: Path, labels: tuple[str, ...], options: ExportOptions) -> Classifier:
-    """How the SavedModel in ``directory``, which is ``served``, classifies images.
+def classifier(served: Served, labels: tuple[str, ...], options: ExportOptions) -> Classifier:
+    """How a SavedModel classifies images.
 
     Raises:
-        BadOptions: it does not, or not in a way to which files could be decoded; or labels or options do not fit it.
+        BadOptions: it does not, or labels or options do not fit it.
     """
     if image.SIGNATURE in served.signatures:
         raise _impossible(f"it has a signature '{image.SIGNATURE}' of its own", code="option_without_effect")
     signature = served.signatures.get(SERVING_DEFAULT)
     if signature is None:
         raise _impossible(f"it has no signature '{SERVING_DEFAULT}', only {', '.join(sorted(served.signatures))}")
-    if len(signature.inputs) == 1:
-        _require_placeholder(_serving(_read(directory)))
 
     def answer(height: int, width: int) -> Arrays:
         inputs = {name: _sized(spec, height, width) for name, spec in signature.inputs.items()}
@@ -118,20 +117,6 @@ def _sized(spec: TensorSpec, height: int, width: int) -> TensorSpec:
     return TensorSpec(dtype=spec.dtype, shape=[batch, height, width, channels])
 
 
-def _placeholder(graph: Any) -> Any:
-    """The node from which ``serving_default`` takes its one input."""
-    (taken,) = graph.signature_def[SERVING_DEFAULT].inputs.values()
-    return next(node for node in graph.graph_def.node if node.name == taken.name.split(":")[0])
-
-
-def _require_placeholder(graph: Any) -> None:
-    node = _placeholder(graph)
-    if node.op != "Placeholder":  # another signature may count on what this node computes
-        raise _impossible(
-            f"the input of '{SERVING_DEFAULT}', '{node.name}', is no placeholder but computed ({node.op})"
-        )
-
-
 def _added(how: Classifier, dtype: tf.DType, scope: str, asset: str) -> Any:
     """The graph of what comes before the model and after it, with a placeholder for the model's output between."""
     graph = tf.Graph()
@@ -156,9 +141,8 @@ def _added(how: Classifier, dtype: tf.DType, scope: str, asset: str) -> Any:
 
 
 def _attach(graph: Any, added: Any, scope: str) -> None:
-    """Puts the nodes and functions of ``added`` into ``graph``, and the model between them."""
+    """Puts the nodes and functions of ``added`` into ``graph``, and the model once more between them."""
     definition, more = graph.graph_def, added.graph_def
-    (given,) = graph.signature_def[SERVING_DEFAULT].outputs.values()
     known = {function.signature.name for function in definition.library.function}
     names = {
         function.signature.name: _unused(f"{scope}_function_{index}", known)
@@ -169,21 +153,66 @@ def _attach(graph: Any, added: Any, scope: str) -> None:
         _rename_calls(function.node_def, names)
         definition.library.function.add().CopyFrom(function)
     _rename_calls(more.node, names)
+    scores = _repeat(graph, f"{scope}/pixels", f"{scope}/model")
     for node in more.node:
         if node.name != f"{scope}/output":
-            inputs = [given.name if name.split(":")[0] == f"{scope}/output" else name for name in node.input]
-            copy = definition.node.add()
-            copy.CopyFrom(node)
-            del copy.input[:]
-            copy.input.extend(inputs)
-    placeholder = _placeholder(graph)
-    placeholder.op = "PlaceholderWithDefault"
-    placeholder.input.append(f"{scope}/pixels")
-    if not placeholder.attr["shape"].shape.dim:  # absent, or as the oldest writers left it
-        placeholder.attr["shape"].shape.unknown_rank = True
+            inputs = [scores if _node(name) == f"{scope}/output" else name for name in node.input]
+            _add(definition, node, node.name, inputs)
     listed = graph.meta_info_def.stripped_op_list
     known_ops = {op.name for op in listed.op}
     listed.op.extend(op for op in added.meta_info_def.stripped_op_list.op if op.name not in known_ops)
+
+
+def _repeat(graph: Any, pixels: str, scope: str) -> str:
+    """Repeats what ``serving_default`` runs from its input to its output, from ``pixels`` on; says where this output is.
+
+    Nodes without any input are not repeated: variables, tables, constants. All others are, so that a loop of TensorFlow 1
+    is repeated as a whole, under a name of its own.
+    """
+    signature = graph.signature_def[SERVING_DEFAULT]
+    (taken,), (given,) = signature.inputs.values(), signature.outputs.values()
+    nodes = {node.name: node for node in graph.graph_def.node}
+    repeated: set[str] = set()
+    pending = [given.name]
+    while pending:
+        name = pending.pop()
+        node = nodes[_node(name)]
+        if _is_taken(name, taken.name) or node.name in repeated or not node.input:
+            continue
+        repeated.add(node.name)
+        pending.extend(node.input)
+
+    def replaced(name: str) -> str:
+        if _is_taken(name, taken.name):
+            return f"^{pixels}" if name.startswith("^") else pixels
+        if _node(name) not in repeated:
+            return name
+        return f"^{scope}/{name[1:]}" if name.startswith("^") else f"{scope}/{name}"
+
+    for name in sorted(repeated):
+        copy = _add(graph.graph_def, nodes[name], f"{scope}/{name}", [replaced(each) for each in nodes[name].input])
+        if "frame_name" in copy.attr:
+            copy.attr["frame_name"].s = f"{scope}/".encode() + copy.attr["frame_name"].s
+    return replaced(given.name)
+
+
+def _is_taken(name: str, taken: str) -> bool:
+    """Whether this is the tensor that a request feeds, or a wait for it."""
+    return _node(name) == _node(taken) if name.startswith("^") else name.removesuffix(":0") == taken.removesuffix(":0")
+
+
+def _add(definition: Any, node: Any, name: str, inputs: list[str]) -> Any:
+    copy = definition.node.add()
+    copy.CopyFrom(node)
+    copy.name = name
+    del copy.input[:]
+    copy.input.extend(inputs)
+    return copy
+
+
+def _node(tensor: str) -> str:
+    """'name:0' or '^name' to 'name'."""
+    return tensor.removeprefix("^").split(":", 1)[0]
 
 
 def _rename_calls(nodes: Iterable[Any], names: dict[str, str]) -> None:
@@ -216,7 +245,7 @@ def _announce(graph: Any, how: Classifier, scope: str, asset: str) -> None:
 
     initialize = graph.graph_def.node.add(name=f"{scope}/initialize", op="NoOp", input=[f"^{scope}/fill_table"])
     if (own := _own_initialization(graph)) is not None:
-        initialize.input.append(f"^{own}")
+        initialize.input.append(f"^{_node(own)}")
     outputs = graph.signature_def[_INITIALIZE].outputs  # which counts before those of TensorFlow 1
     outputs[_INITIALIZE].name = initialize.name
     outputs[_INITIALIZE].tensor_shape.unknown_rank = True
@@ -225,10 +254,10 @@ def _announce(graph: Any, how: Classifier, scope: str, asset: str) -> None:
 def _own_initialization(graph: Any) -> str | None:
     """The node that the SavedModel itself has run after loading."""
     if _INITIALIZE in graph.signature_def:
-        return str(graph.signature_def[_INITIALIZE].outputs[_INITIALIZE].name).split(":")[0]
+        return str(graph.signature_def[_INITIALIZE].outputs[_INITIALIZE].name)
     for key in _INITIALIZE_OF_1:
         if key in graph.collection_def:
-            return next((str(name).split(":")[0] for name in graph.collection_def[key].node_list.value), None)
+            return next((str(name) for name in graph.collection_def[key].node_list.value), None)
     return None
 
 

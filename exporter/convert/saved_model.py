@@ -45,7 +45,7 @@ def repackage(job: Job, target: Path, enter: Enter) -> Made:
         _require_numbers(before)
         if job.labels is not None:
             enter(Stage.TRACE)
-            how = attached.classifier(original, source, job.labels, job.options)
+            how = attached.classifier(original, job.labels, job.options)
             of_images = attached.answers(original, how)
     enter(Stage.WRITE)
     _copy(source, target)
