@@ -3,14 +3,14 @@
 import gc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from exporter.convert import image, lean, loading, parity, warmup
+from exporter.convert import image, lean, loading, memory, parity, warmup
 from exporter.convert.golden import golden
 from exporter.convert.image import Classifier
 from exporter.convert.inference import scales_itself
@@ -20,12 +20,13 @@ from exporter.convert.made import Enter, Made
 from exporter.convert.parity import Tolerance
 from exporter.convert.served import Arrays, Served
 from exporter.convert.serving_graph import LabelTable
+from exporter.convert.warmup import Replayed
 from exporter.errors import ConversionFailed, ParityFailed, Stage
 from exporter.job import Job
 from exporter.manifest import Golden
 
-_SMALL = 64_000
-"""Bytes of JSON up to which a golden request of numbers is kept beside one with an image."""
+_FEW = 8_000
+"""Numbers in a request up to which it is kept as a golden one beside one with an image."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class _Exchange:
     outputs: Arrays
     unsure: frozenset[str] = frozenset()
     """Outputs that other hardware may rightly answer otherwise."""
+
+    def sure_outputs(self) -> Arrays:
+        """The others."""
+        return {name: value for name, value in self.outputs.items() if name not in self.unsure}
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ def convert(job: Job, target: Path, enter: Enter) -> Made:
     """
     written = _write(job, target, enter)
     gc.collect()  # the model's weights, before the servable's are read
+    memory.give_back()
     enter(Stage.VERIFY)
     return _verify(written, target)
 
@@ -115,29 +121,29 @@ def _further_answers(face: Interface, how: Classifier | None, sizes: list[int], 
 
 
 def _verify(written: _Written, target: Path) -> Made:
-    parity.require_numbers(each.outputs for each in written.exchanges if each.signature == SERVING_DEFAULT)
-    signatures_asked = list(dict.fromkeys(exchange.signature for exchange in written.exchanges))
-    with Served(target) as served, ThreadPoolExecutor(len(signatures_asked)) as aside:
-
-        def differences_of(signature: str) -> list[tuple[float, float]]:
-            exchanges = [exchange for exchange in written.exchanges if exchange.signature == signature]
-            return [
-                _difference(exchange, _served_answer(served, exchange), written.tolerance) for exchange in exchanges
-            ]
-
-        differences = list(chain.from_iterable(aside.map(differences_of, signatures_asked)))
-        warmup.write(target, {each.signature: each.inputs for each in reversed(written.exchanges)})  # the smallest ones
-        warmup.replay(served, target)
+    exchanges = written.exchanges
+    parity.require_numbers(each.outputs for each in exchanges if each.signature == SERVING_DEFAULT)
+    warmup.write(target, {each.signature: each.inputs for each in reversed(exchanges)})  # the smallest ones
+    with Served(target) as served, ThreadPoolExecutor(2) as aside:
+        replayed = warmup.replay(served, target)
+        answers = aside.map(partial(_served_answer, served, replayed), exchanges)
+        differences = [
+            _difference(exchange, answer, written.tolerance)
+            for exchange, answer in zip(exchanges, answers, strict=True)
+        ]
         signatures = served.signatures
     return Made(
         signatures=signatures,
         image=written.how.image if written.how else None,
-        golden=_golden(written.exchanges),
+        golden=_golden(exchanges),
         parity=parity.summary(differences, written.sizes, written.tolerance),
     )
 
 
-def _served_answer(served: Served, exchange: _Exchange) -> Arrays:
+def _served_answer(served: Served, replayed: list[Replayed], exchange: _Exchange) -> Arrays:
+    for each in replayed:
+        if each.asks(exchange.signature, exchange.inputs):
+            return each.outputs
     try:
         return served.run(exchange.signature, exchange.inputs)
     except (tf.errors.OpError, ValueError, KeyError) as error:
@@ -150,19 +156,19 @@ def _served_answer(served: Served, exchange: _Exchange) -> Arrays:
 
 def _difference(exchange: _Exchange, answered: Arrays, tolerance: Tolerance) -> tuple[float, float]:
     """Compares all, but of nearly equal classes the scores only, as their order may rightly differ."""
-    expected = {name: value for name, value in exchange.outputs.items() if name not in exchange.unsure}
     asked = {name: value for name, value in answered.items() if name not in exchange.unsure}
-    return parity.compare(expected, asked, tolerance, f"{exchange.signature}, seeded inputs")
+    return parity.compare(exchange.sure_outputs(), asked, tolerance, f"{exchange.signature}, seeded inputs")
 
 
 def _golden(exchanges: list[_Exchange]) -> list[Golden]:
     """The first exchange of each signature: the image's if there is one; numbers beside it only if they are short."""
-    first: dict[str, list[Golden]] = {}
-    for exchange in exchanges:
-        if exchange.signature not in first:
-            sure = {name: value for name, value in exchange.outputs.items() if name not in exchange.unsure}
-            first[exchange.signature] = golden(exchange.signature, exchange.inputs, sure)
-    of_images, of_numbers = first.get(image.SIGNATURE, []), first[SERVING_DEFAULT]
-    if of_images and of_numbers and len(of_numbers[0].model_dump_json()) > _SMALL:
+    first = {exchange.signature: exchange for exchange in reversed(exchanges)}
+    of_images = _told(first[image.SIGNATURE]) if image.SIGNATURE in first else []
+    numbers = first[SERVING_DEFAULT]
+    if of_images and sum(array.size for array in numbers.inputs.values()) > _FEW:
         return of_images
-    return of_images + of_numbers
+    return of_images + _told(numbers)
+
+
+def _told(exchange: _Exchange) -> list[Golden]:
+    return golden(exchange.signature, exchange.inputs, exchange.sure_outputs())

@@ -6,6 +6,7 @@ The numbers below are those of prediction_log.proto, predict.proto and model.pro
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,28 +47,45 @@ def write(directory: Path, requests: Mapping[str, Arrays]) -> None:
             writer.write(_record(signature, inputs))
 
 
-def replay(served: Served, directory: Path) -> int:
-    """Runs each recorded request as TensorFlow Serving will; returns how many there are.
+@dataclass(frozen=True)
+class Replayed:
+    """A recorded request and what was answered."""
+
+    signature: str
+    inputs: Arrays
+    outputs: Arrays
+
+    def asks(self, signature: str, inputs: Arrays) -> bool:
+        """Whether it was this very request."""
+        return self.signature == signature and all(
+            np.array_equal(array, inputs[name]) for name, array in self.inputs.items()
+        )
+
+
+def replay(served: Served, directory: Path) -> list[Replayed]:
+    """Runs each recorded request as TensorFlow Serving will.
 
     Raises:
         ConversionFailed: the file is damaged or too long, or a request fails.
     """
     file = directory / FILE
     if not file.is_file():
-        return 0
+        return []
     count = 0
+    replayed = []
     try:
         for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
             count += 1
             log: Any = _MESSAGES["PredictionLog"].FromString(record)
             if log.HasField("predict_log"):
                 request = log.predict_log.request
-                served.run(request.model_spec.signature_name or _DEFAULT, _inputs(request))
+                signature, inputs = request.model_spec.signature_name or _DEFAULT, _inputs(request)
+                replayed.append(Replayed(signature, inputs, served.run(signature, inputs)))
     except (tf.errors.OpError, message.DecodeError, ValueError, KeyError, TypeError) as error:
         raise _failed(f"record {count} does not run ({(str(error).splitlines() or [''])[0][:300]})") from error
     if count > MOST_RECORDS:
         raise _failed(f"there are {count} records, more than {MOST_RECORDS}")
-    return count
+    return replayed
 
 
 def _record(signature: str, inputs: Arrays) -> bytes:
