@@ -1,7 +1,8 @@
 """HDF5 files, checked before anything reads their values: no value lies elsewhere, none is larger than the file has room for.
 
 libhdf5 follows links into other files, reads external storage, loads filter plugins and reserves whatever size a dataset
-declares; so what may be in a file is listed first, by ``hdf5_walk``, in a process of its own that may crash or be ended.
+declares; so what may be in a file is listed first, by ``hdf5_walk``, in a process of its own that may crash or be ended, and
+that is confined as a conversion is before it reads the first byte.
 """
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from exporter.errors import ExportError, Finding, NotAModel, ScanRefused, Stage, TimedOut
 from exporter.limits import MIB, ScanBounds
+from exporter.sandbox import interpreter
 from exporter.worker import environment
 
 _PROGRAM = Path(__file__).with_name("hdf5_walk.py")
@@ -39,7 +41,6 @@ def check(path: Path, *, name: str, bounds: ScanBounds, part: tuple[int, int] | 
     """
     offset, length = part or (0, path.stat().st_size)
     request = {
-        "path": str(path.resolve()),
         "offset": offset,
         "bytes": length,
         "unpacked_bytes": bounds.unpacked_bytes,
@@ -48,13 +49,15 @@ def check(path: Path, *, name: str, bounds: ScanBounds, part: tuple[int, int] | 
         "objects": _OBJECTS,
         "cpu_seconds": _SECONDS,
         "memory_bytes": _MEMORY,
+        "readable": [str(folder) for folder in interpreter()],
     }
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", str(_PROGRAM), json.dumps(request)],
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False,
-            env=environment() | {"HDF5_PLUGIN_PATH": "/dev/null", "HDF5_PLUGIN_PRELOAD": "::"},
-        )  # fmt: skip
+        with path.open("rb") as file:
+            done = subprocess.run(
+                [sys.executable, "-P", str(_PROGRAM), json.dumps(request)],
+                stdin=file, capture_output=True, timeout=_SECONDS, check=False,
+                env=environment() | {"HDF5_PLUGIN_PATH": "/dev/null", "HDF5_PLUGIN_PRELOAD": "::"},
+            )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise TimedOut(
             f"Looking through '{name}' took longer than {_SECONDS} seconds.",

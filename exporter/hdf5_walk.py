@@ -1,10 +1,12 @@
-"""Lists what an HDF5 file says of itself; a program of its own: ``python hdf5_walk.py REQUEST``.
+"""Lists what an HDF5 file says of itself; a program of its own: ``python hdf5_walk.py REQUEST < FILE``.
 
-libhdf5 is C code that reads untrusted bytes, so ``hdf5_scan`` runs this in a process that may crash. Nothing is
-imported but h5py, and no dataset's content is read: only the tree of objects, their declared sizes and the few
-attributes in which Keras keeps a model. The answer is one JSON object on standard output.
+libhdf5 is C code that reads untrusted bytes, so ``hdf5_scan`` runs this in a process that may crash, and that gives up
+files, network and other processes before it reads any of them. Nothing is imported but h5py, and no dataset's content is
+read: only the tree of objects, their declared sizes and the few attributes in which Keras keeps a model. The answer is one
+JSON object on standard output.
 """
 
+import importlib.util
 import io
 import json
 import os
@@ -24,12 +26,9 @@ _MOST_FINDINGS = 100
 
 
 def main() -> int:
-    """Walks the file that the request names, within the limits that it gives."""
+    """Walks the file on standard input, within the limits that the request gives."""
     request = json.loads(sys.argv[1])
-    resource.setrlimit(resource.RLIMIT_CPU, (request["cpu_seconds"], request["cpu_seconds"]))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_AS, (request["memory_bytes"], request["memory_bytes"]))
+    confine(request)
     try:
         answer = _Walk(request).answer()
     except (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
@@ -38,11 +37,37 @@ def main() -> int:
     return 0
 
 
-class _Window(io.RawIOBase):
-    """A part of a file, as h5py reads a file of its own: for weights that lie uncompressed in a zip."""
+def confine(request: dict[str, Any]) -> bool:
+    """Leaves this process its standard streams, and what Python may have to load; whether the kernel enforces all of it."""
+    for kind, most in (
+        (resource.RLIMIT_CPU, request["cpu_seconds"]),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+    ):
+        resource.setrlimit(kind, (most, most))
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (request["memory_bytes"], request["memory_bytes"]))
+    _beside("capabilities").drop()
+    files = _beside("landlock").confine([Path(folder) for folder in request["readable"]], [])
+    return bool(_beside("seccomp").deny() and files)
 
-    def __init__(self, path: str, offset: int, length: int) -> None:
-        self._file = Path(path).open("rb")  # noqa: SIM115  (closed with the process)
+
+def _beside(name: str) -> Any:
+    """A module of this package without the package, which would import far more."""
+    spec = importlib.util.spec_from_file_location(f"_{name}", Path(__file__).with_name(f"{name}.py"))
+    if spec is None or spec.loader is None:
+        raise ImportError(f"no {name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+class _Window(io.RawIOBase):
+    """A part of the file, as h5py reads a file of its own: for weights that lie uncompressed in a zip."""
+
+    def __init__(self, offset: int, length: int) -> None:
+        self._file = sys.stdin.buffer
         self._offset, self._length, self._at = offset, length, 0
 
     def readable(self) -> bool:
@@ -71,7 +96,7 @@ class _Window(io.RawIOBase):
 class _Walk:
     def __init__(self, request: dict[str, Any]) -> None:
         self._bounds = request
-        window = _Window(request["path"], request["offset"], request["bytes"])
+        window = _Window(request["offset"], request["bytes"])
         self._file = h5py.File(window, "r")
         self._findings: list[tuple[str, str]] = []
         self._declared = 0
