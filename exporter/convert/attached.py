@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from exporter.convert import image, parity
+from exporter.convert import drawing, image, parity
 from exporter.convert.image import Classifier
 from exporter.convert.lean import SERVING_DEFAULT
 from exporter.convert.served import Arrays, Served
@@ -47,7 +47,7 @@ def classifier(served: Served, labels: tuple[str, ...], options: ExportOptions) 
     def answer(height: int, width: int) -> Arrays:
         inputs = {name: _sized(spec, height, width) for name, spec in signature.inputs.items()}
         try:
-            return served.run(SERVING_DEFAULT, parity.inputs_for(inputs, 1))
+            return served.run(SERVING_DEFAULT, drawing.inputs_for(inputs, 1))
         except (tf.errors.OpError, ValueError) as error:
             why = f"it does not answer for images of {height} by {width} pixels"
             raise _impossible(f"{why} ({str(error).splitlines()[0][:300]})") from error

@@ -40,7 +40,7 @@ def scaling(model: keras.Model) -> Scaling:
 
 def scales_itself(model: keras.Model) -> bool:
     """Whether something scales the input before the first layer that has learned weights."""
-    for operation in _operations(model):
+    for operation in operations(model):
         kind = type(operation).__name__
         if kind in _SCALING_LAYERS or _is_arithmetic(operation, kind):
             return True
@@ -78,11 +78,12 @@ def _is_arithmetic(operation: Any, kind: str) -> bool:
     return kind in _ARITHMETIC if kind != "TFOpLambda" else operation.get_config()["function"] in _ARITHMETIC_OF_2
 
 
-def _operations(model: Any) -> Iterator[Any]:
+def operations(model: Any) -> Iterator[Any]:
+    """A model's layers and operations, those of the models in it included, in their order."""
     is_sequence = isinstance(model, keras.Sequential) or not isinstance(model, keras.Model)
     for operation in model.layers if is_sequence else model.operations:
         if _is_model(operation):
-            yield from _operations(operation)
+            yield from operations(operation)
         else:
             yield operation
 

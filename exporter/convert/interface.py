@@ -15,7 +15,8 @@ import tensorflow as tf
 from exporter.errors import Stage, Unsupported
 from exporter.manifest import TensorSpec
 
-_ROW_LENGTHS = "_row_lengths"
+ROW_LENGTHS = "_row_lengths"
+"""Ends the name of the tensor that says how much of each row of another is meant."""
 _NO_KEY = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -76,7 +77,7 @@ class _Slot:
         values = {self._name: tf.TensorSpec(self._tensor.shape, self._tensor.dtype, name=self._name)}
         if not self._tensor.ragged:
             return values
-        lengths = self._name + _ROW_LENGTHS
+        lengths = self._name + ROW_LENGTHS
         return values | {lengths: tf.TensorSpec(self._tensor.shape[:1], tf.int64, name=lengths)}
 
     def taken(self, given: Iterator[Any]) -> Any:
@@ -90,7 +91,7 @@ class _Slot:
 def _dense(name: str, output: Any) -> dict[str, Any]:
     match output:
         case tf.RaggedTensor(ragged_rank=1):
-            return {name: output.to_tensor(), name + _ROW_LENGTHS: output.row_lengths()}
+            return {name: output.to_tensor(), name + ROW_LENGTHS: output.row_lengths()}
         case tf.RaggedTensor():
             raise _no_dense_form(name)
         case tf.SparseTensor():

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from exporter.convert import image, lean, loading, memory, parity, warmup
+from exporter.convert import drawing, image, lean, loading, memory, parity, vocabulary, warmup
+from exporter.convert.drawing import Known
 from exporter.convert.golden import golden
 from exporter.convert.image import Classifier
 from exporter.convert.inference import scales_itself
@@ -70,9 +71,8 @@ def _write(job: Job, target: Path, enter: Enter) -> _Written:
     enter(Stage.LOAD)
     model, face = loading.load(job)
     enter(Stage.TRACE)
-    highest = 255.0 if scales_itself(model) else 1.0
     sizes = parity.batch_sizes(face.specs().values())
-    exchanges = [_answered(face, parity.inputs_for(face.specs(), sizes[0], highest=highest))]
+    exchanges = _answers(face, sizes[:1] if job.labels is not None else sizes, _known(model))
     serve = tf.function(
         face.call, input_signature=list(face.inputs.values()), autograph=False, jit_compile=False
     ).get_concrete_function()
@@ -83,7 +83,8 @@ def _write(job: Job, target: Path, enter: Enter) -> _Written:
         table = image.label_table(job.labels, Path(job.directory))
         functions[image.SIGNATURE] = image.trace(serve, how, table)
         labels.append(LabelTable(table, Path(job.directory) / image.LABEL_FILE))
-    exchanges += _further_answers(face, how, sizes, highest)
+    if how is not None:
+        exchanges += _answers_about_images(face, how, sizes)
     enter(Stage.WRITE)
     lean.write(model, functions, labels, target)
     dtypes = {layer.compute_dtype for layer in model.layers} | {spec.dtype.name for spec in face.inputs.values()}
@@ -105,10 +106,27 @@ def _answered(face: Interface, inputs: Arrays) -> _Exchange:
     return _Exchange(SERVING_DEFAULT, inputs, {name: np.asarray(value) for name, value in outputs.items()})
 
 
-def _further_answers(face: Interface, how: Classifier | None, sizes: list[int], highest: float) -> list[_Exchange]:
-    """The exchanges after the first; a classifier's later ones ask both signatures about the same images."""
-    if how is None:
-        return [_answered(face, parity.inputs_for(face.specs(), size, highest=highest)) for size in sizes[1:]]
+def _known(model: Any) -> Known:
+    """What the model's own layers tell of its inputs."""
+    return Known(
+        highest=255.0 if scales_itself(model) else 1.0,
+        integers=vocabulary.integers_of_model(model),
+        words=vocabulary.words_of_model(model),
+    )
+
+
+def _answers(face: Interface, sizes: list[int], known: Known) -> list[_Exchange]:
+    """The exchanges of several batch sizes, about inputs as far as the model takes them."""
+    specs = face.specs()
+    try:
+        return [_answered(face, drawing.inputs_for(specs, size, known)) for size in sizes]
+    except ConversionFailed:
+        cautious = known.cautious()
+        return [_answered(face, drawing.inputs_for(specs, size, cautious)) for size in sizes]
+
+
+def _answers_about_images(face: Interface, how: Classifier, sizes: list[int]) -> list[_Exchange]:
+    """Asks both signatures about the same images."""
     exchanges: list[_Exchange] = []
     for size in parity.BATCH_SIZES:
         images = image.sample_images(how, size)

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from exporter.convert import attached, image, parity, warmup
+from exporter.convert import attached, drawing, image, parity, vocabulary, warmup
+from exporter.convert.drawing import Known
 from exporter.convert.golden import golden
 from exporter.convert.lean import SERVING_DEFAULT
 from exporter.convert.loading import unpacked
@@ -41,7 +42,8 @@ def repackage(job: Job, target: Path, enter: Enter) -> Made:
     how = None
     with Served(source) as original:
         own = sorted(original.signatures)
-        before, repeatable = _answers(original, own)
+        known = _known(original, source)
+        before, repeatable = _answers(original, own, known)
         _require_numbers(before)
         if job.labels is not None:
             enter(Stage.TRACE)
@@ -54,7 +56,7 @@ def repackage(job: Job, target: Path, enter: Enter) -> Made:
     enter(Stage.VERIFY)
     with Served(target) as copy:
         signatures = copy.signatures
-        after, _ = _answers(copy, own)
+        after, _ = _answers(copy, own, known)
         if how is not None:
             after |= {(image.SIGNATURE, size): attached.ask(copy, *asked) for size, asked in of_images.items()}
             before |= {(image.SIGNATURE, size): asked for size, asked in of_images.items()}
@@ -72,6 +74,13 @@ def repackage(job: Job, target: Path, enter: Enter) -> Made:
         golden=_golden(before) if repeatable else [],  # a counter's answer proves nothing, and asking changes it
         parity=parity.summary(differences, sorted({size for _, size in before}), tolerance),
     )
+
+
+def _known(served: Served, source: Path) -> Known:
+    """Words, if there is a signature that takes any."""
+    inputs = (spec for signature in served.signatures.values() for spec in signature.inputs.values())
+    takes_strings = any(spec.dtype == "string" for spec in inputs)
+    return Known(words=vocabulary.words_of_saved_model(source)) if takes_strings else Known()
 
 
 def _require_numbers(answers: _Answers) -> None:
@@ -121,7 +130,7 @@ def _copy(source: Path, target: Path) -> None:
                 shutil.copyfile(entry, copy)
 
 
-def _answers(served: Served, signatures: list[str]) -> tuple[_Answers, bool]:
+def _answers(served: Served, signatures: list[str], known: Known) -> tuple[_Answers, bool]:
     """What these signatures answer to seeded inputs, and whether they answer the same when asked again.
 
     Inputs can be made up for a signature of numbers in known shapes: such a one has to answer. For others (serialized
@@ -132,7 +141,7 @@ def _answers(served: Served, signatures: list[str]) -> tuple[_Answers, bool]:
     for name in signatures:
         signature = served.signatures[name]
         for size in parity.batch_sizes(signature.inputs.values()):
-            inputs = parity.inputs_for(signature.inputs, size)
+            inputs = drawing.inputs_for(signature.inputs, size, known)
             try:
                 outputs = served.run(name, inputs)
                 again = served.run(name, inputs)

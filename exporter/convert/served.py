@@ -30,6 +30,7 @@ class Served:
         # Loading and placing go as in TensorFlow Serving. Left out is Grappler, which rewrites a graph into an equal,
         # faster one: that takes longer than the few answers asked for here, and what it rewrites is not what was written.
         configuration.graph_options.rewrite_options.disable_meta_optimizer = True
+        configuration.graph_options.optimizer_options.opt_level = tf.compat.v1.OptimizerOptions.L0
         self._session = tf.compat.v1.Session(graph=self._graph, config=configuration)
         try:
             with self._graph.as_default():
