@@ -115,6 +115,12 @@ def test_it_gets_a_golden_image_and_a_warm_up_request(exported: dict[str, Verifi
     assert made.manifest.parity.max_abs_error < 1e-3
 
 
+def test_words_of_a_table_are_asked_for_by_the_golden_request(exported: dict[str, VerifiedServable]) -> None:
+    for name in ("of_tensorflow_1", "of_tensorflow_1_0"):
+        golden = {golden.signature: golden for golden in exported[name].manifest.golden}["words"]
+        assert (golden.inputs, golden.outputs) == ({"word": [{"b64": "bm9uZQ=="}]}, {"place": [0]})
+
+
 def test_what_was_made_is_scanned_and_served_as_any_other_saved_model(
     exported: dict[str, VerifiedServable], tmp_path: Path
 ) -> None:
