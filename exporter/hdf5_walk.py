@@ -1,4 +1,4 @@
-"""Lists what an HDF5 file says of itself; a program of its own: ``python hdf5_walk.py REQUEST < FILE``.
+"""Lists what an HDF5 file says of itself; a program of its own, that is asked once: by a message on its standard input.
 
 libhdf5 is C code that reads untrusted bytes, so ``hdf5_scan`` runs this in a process that may crash, and that gives up
 files, network and other processes before it reads any of them. Nothing is imported but h5py, and no dataset's content is
@@ -11,6 +11,8 @@ import io
 import json
 import os
 import resource
+import select
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,11 +25,16 @@ _FILTERS = frozenset({h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHE
 _READ = ("model_config", "keras_version", "backend")
 _MIB = 1 << 20
 _MOST_FINDINGS = 100
+_STDIN = 0
+_IDLE_SECONDS = 900
+_LONGEST_REQUEST = 1 << 17
 
 
 def main() -> int:
-    """Walks the file on standard input, within the limits that the request gives."""
-    request = json.loads(sys.argv[1])
+    """Walks the file that comes with the request, within the limits that it gives; ends if none comes."""
+    request = _request()
+    if request is None:
+        return 0
     confine(request)
     try:
         answer = _Walk(request).answer()
@@ -35,6 +42,20 @@ def main() -> int:
         answer = {"damaged": f"{type(error).__name__}: {error}"[:300]}
     json.dump(answer, sys.stdout)
     return 0
+
+
+def _request() -> dict[str, Any] | None:
+    """What is asked on the socket that is standard input, in place of which the file comes that it is about."""
+    if not select.select([_STDIN], [], [], _IDLE_SECONDS)[0]:
+        return None
+    with socket.socket(fileno=os.dup(_STDIN)) as channel:
+        content, files, _, _ = socket.recv_fds(channel, _LONGEST_REQUEST, 1)
+    if not files:
+        return None
+    os.dup2(files[0], _STDIN)
+    os.close(files[0])
+    request: dict[str, Any] = json.loads(content)
+    return request
 
 
 def confine(request: dict[str, Any]) -> bool:
@@ -67,7 +88,7 @@ class _Window(io.RawIOBase):
     """A part of the file, as h5py reads a file of its own: for weights that lie uncompressed in a zip."""
 
     def __init__(self, offset: int, length: int) -> None:
-        self._file = sys.stdin.buffer
+        self._file = os.fdopen(_STDIN, "rb", closefd=False)  # not what Python opened when a socket was there
         self._offset, self._length, self._at = offset, length, 0
 
     def readable(self) -> bool:
