@@ -219,3 +219,15 @@ def test_the_command_takes_labels_and_options_from_beside_the_folder(
     manifest = Manifest.read(tmp_path / "1")
     assert manifest.signatures["classify_image"].outputs["scores"].shape == [None, 2]
     assert manifest.labels == COLOURS
+
+
+def test_names_that_are_taken_already_are_left_to_whom_they_belong(
+    exported: dict[str, VerifiedServable], tmp_path: Path
+) -> None:
+    """A servable of ours whose signature was taken out again has nodes, functions, a table and an asset of these names."""
+    source = tmp_path / "source"
+    shutil.copytree(exported["of_tensorflow_1"].directory, source)
+    run_program("drop_signature.py", str(source / "saved_model.pb"), "classify_image")
+    made = export(scan(source, AS_IT_IS), tmp_path / "1")
+    assert {"assets/labels.txt", "assets/labels_1.txt"} <= made.manifest.files.keys()
+    assert made.manifest.signatures.keys() == exported["of_tensorflow_1"].manifest.signatures.keys()
