@@ -143,7 +143,8 @@ def _verify(written: _Written, target: Path) -> Made:
     parity.require_numbers(each.outputs for each in exchanges if each.signature == SERVING_DEFAULT)
     warmup.write(target, {each.signature: each.inputs for each in reversed(exchanges)})  # the smallest ones
     with Served(target) as served, ThreadPoolExecutor(2) as aside:
-        replayed = warmup.replay(served, target)
+        replayed: list[Replayed] = []
+        warmup.replay(served, target, replayed.append)
         answers = aside.map(partial(_served_answer, served, replayed), exchanges)
         differences = [
             _difference(exchange, answer, written.tolerance)

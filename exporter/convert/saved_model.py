@@ -91,7 +91,7 @@ def _require_numbers(answers: _Answers) -> None:
 def _warm_up(served: Served, directory: Path, requests: dict[str, Arrays]) -> None:
     """Replays the requests that came with the model, and puts those before them that are about what is new in it."""
     file = directory / warmup.FILE
-    recorded = len(warmup.replay(served, directory))
+    recorded = warmup.replay(served, directory)
     if not file.exists():
         warmup.write(directory, requests)
     elif image.SIGNATURE in requests and recorded < warmup.MOST_RECORDS:
