@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from exporter.convert import drawing, image, lean, loading, memory, parity, vocabulary, warmup
 from exporter.convert.drawing import Known
-from exporter.convert.golden import golden
+from exporter.convert.golden import FEW, golden
 from exporter.convert.image import Classifier
 from exporter.convert.inference import scales_itself
 from exporter.convert.interface import Interface
@@ -25,9 +25,6 @@ from exporter.convert.warmup import Replayed
 from exporter.errors import ConversionFailed, ParityFailed, Stage
 from exporter.job import Job
 from exporter.manifest import Golden
-
-_FEW = 8_000
-"""Numbers in a request up to which it is kept as a golden one beside one with an image."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +181,7 @@ def _golden(exchanges: list[_Exchange]) -> list[Golden]:
     first = {exchange.signature: exchange for exchange in reversed(exchanges)}
     of_images = _told(first[image.SIGNATURE]) if image.SIGNATURE in first else []
     numbers = first[SERVING_DEFAULT]
-    if of_images and sum(array.size for array in numbers.inputs.values()) > _FEW:
+    if of_images and sum(array.size for array in numbers.inputs.values()) > FEW:
         return of_images
     return of_images + _told(numbers)
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from exporter.convert import attached, drawing, image, parity, vocabulary, warmup
 from exporter.convert.drawing import Known
-from exporter.convert.golden import golden
+from exporter.convert.golden import FEW, golden
 from exporter.convert.lean import SERVING_DEFAULT
 from exporter.convert.loading import unpacked
 from exporter.convert.made import Enter, Made
@@ -103,8 +103,14 @@ def _warm_up(served: Served, directory: Path, requests: dict[str, Arrays]) -> No
 
 
 def _golden(answers: _Answers) -> list[Golden]:
+    """The smallest request of each signature; beside one with an image those of numbers only if they are short."""
     smallest = dict(sorted(answers, key=lambda key: -key[1]))
-    exchanges = [(name, *answers[name, size]) for name, size in sorted(smallest.items())]
+    exchanges = [
+        (name, *answers[name, size])
+        for name, size in sorted(smallest.items())
+        if image.SIGNATURE not in (smallest.keys() - {name})
+        or sum(array.size for array in answers[name, size][0].values()) <= FEW
+    ]
     return [made for name, inputs, outputs in exchanges for made in golden(name, inputs, outputs)]
 
 
