@@ -99,9 +99,9 @@ def test_its_own_signatures_and_weights_are_as_they_were(
             assert made.manifest.files[file] == digest
     more = made.manifest.files.keys() - plain.manifest.files.keys()
     assert more == {"assets/labels.txt"}
-    numbers = {golden.signature: golden for golden in made.manifest.golden}
-    for golden in plain.manifest.golden:
-        assert numbers[golden.signature] == golden
+    images_of_any_size_are_long = name == "of_any_size"
+    numbers = [golden for golden in made.manifest.golden if golden.signature != "classify_image"]
+    assert numbers == ([] if images_of_any_size_are_long else plain.manifest.golden)
 
 
 @pytest.mark.parametrize("name", MEANS)
