@@ -1,7 +1,8 @@
 """``classify_image``: from the bytes of an image file to the names of its classes, all in the graph."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from exporter.convert import decoding, inference
 from exporter.convert.interface import Interface
 from exporter.convert.served import Arrays
 from exporter.errors import BadOptions, Stage
-from exporter.manifest import Image, Inferable
+from exporter.manifest import Image, Inferable, TensorSpec
 from exporter.options import ExportOptions, ImageOptions, Scaling
 
 SIGNATURE = "classify_image"
@@ -77,26 +78,61 @@ def classifier(
     Raises:
         BadOptions: it is no image classifier, or the labels or the image options do not fit it.
     """
-    spec, classes = _image_input(face, outputs)
-    height, width, channels = spec.shape[1:]
-    if len(labels) != max(classes, 2):
-        wanted = "two labels (one unit tells two classes apart)" if classes == 1 else f"{classes} labels"
-        raise _bad(f"There are {len(labels)} labels, and the model's output needs {wanted}.", code="label_count")
-    given = options.image or ImageOptions()
-    sides = {"height": _side("height", given.height, height), "width": _side("width", given.width, width)}
-    scaling = given.scaling or inference.scaling(model)
-    if scaling in (Scaling.CAFFE, Scaling.TORCH) and channels != 3:
-        raise _bad(f"image.scaling: {scaling} is for three channels, and the model takes {channels}.")
-    logits = options.logits if options.logits is not None else inference.logits(model, next(iter(outputs.values())))
-    inferred: list[Inferable] = [name for name, value in _given(given, options).items() if value is None]
-    plan = Image(**sides, channels=channels, scaling=scaling, logits=logits, inferred=inferred)
-    return Classifier(plan, spec.dtype, classes, labels, options.top)
+    fitting = _Fitting(labels, options, lambda: inference.scaling(model), partial(inference.logits, model))
+    return fitting.classifier(list(face.inputs.values()), lambda height, width: outputs)
+
+
+def classifier_of_signature(
+    inputs: Mapping[str, TensorSpec],
+    labels: tuple[str, ...],
+    options: ExportOptions,
+    answer: Callable[[int, int], Arrays],
+) -> Classifier:
+    """How a signature classifies images, of which nothing is known but its inputs and what it answers.
+
+    ``answer`` gives its outputs for seeded images of a height and width.
+
+    Raises:
+        BadOptions: as ``classifier`` does, or the scaling is not given, which a graph does not tell.
+    """
+    fitting = _Fitting(labels, options, _unknown_scaling, inference.are_logits)
+    return fitting.classifier([tf.TensorSpec(spec.shape, spec.dtype) for spec in inputs.values()], answer)
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """Labels and options, and how to find out what the options leave open."""
+
+    labels: tuple[str, ...]
+    options: ExportOptions
+    own_scaling: Callable[[], Scaling]
+    own_logits: Callable[[np.ndarray[Any, Any]], bool]
+
+    def classifier(self, inputs: list[tf.TensorSpec], answer: Callable[[int, int], Arrays]) -> Classifier:
+        spec = _image_input(inputs)
+        own_height, own_width, channels = spec.shape[1:]
+        given = self.options.image or ImageOptions()
+        height, width = _side("height", given.height, own_height), _side("width", given.width, own_width)
+        output = _one_score_a_class(answer(height, width))
+        classes = int(output.shape[1])
+        if len(self.labels) != max(classes, 2):
+            wanted = "two labels (one unit tells two classes apart)" if classes == 1 else f"{classes} labels"
+            raise _bad(
+                f"There are {len(self.labels)} labels, and the model's output needs {wanted}.", code="label_count"
+            )
+        scaling = given.scaling or self.own_scaling()
+        if scaling in (Scaling.CAFFE, Scaling.TORCH) and channels != 3:
+            raise _bad(f"image.scaling: {scaling} is for three channels, and the model takes {channels}.")
+        logits = self.options.logits if self.options.logits is not None else self.own_logits(output)
+        inferred: list[Inferable] = [name for name, value in _given(given, self.options).items() if value is None]
+        plan = Image(height=height, width=width, channels=channels, scaling=scaling, logits=logits, inferred=inferred)
+        return Classifier(plan, spec.dtype, classes, self.labels, self.options.top)
 
 
 def label_table(labels: Sequence[str], directory: Path) -> tf.lookup.StaticHashTable:
     """A table from a class's index to its label, read from an asset of the servable."""
     file = directory / LABEL_FILE
-    file.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+    write_labels(labels, file)
     initializer = tf.lookup.TextFileInitializer(
         str(file),
         key_dtype=tf.int64,
@@ -107,22 +143,35 @@ def label_table(labels: Sequence[str], directory: Path) -> tf.lookup.StaticHashT
     return tf.lookup.StaticHashTable(initializer, default_value="")
 
 
+def write_labels(labels: Sequence[str], file: Path) -> None:
+    """Writes the asset: one label a line."""
+    file.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+
+
 def trace(serve: Any, how: Classifier, table: tf.lookup.StaticHashTable) -> Any:
     """The concrete function of ``classify_image``, which calls that of ``serving_default`` and does not repeat it."""
-    plan = how.image
-    pixels = tf.TensorSpec((plan.height, plan.width, plan.channels), tf.float32)
 
     def classify_image(image_bytes: Any) -> dict[str, Any]:
-        images = (image_bytes, tf.range(tf.size(image_bytes)))
-        batch = tf.map_fn(lambda image: how.pixels(*image), images, fn_output_signature=pixels)
-        output = next(iter(serve(tf.cast(batch, how.dtype)).values()))
-        scores, indices = tf.math.top_k(how.probabilities(output), how.returned)
-        return {LABELS: table.lookup(tf.cast(indices, tf.int64)), SCORES: scores}
+        return ranked(how, next(iter(serve(decoded(how, image_bytes)).values())), table.lookup)
 
     signature = [tf.TensorSpec([None], tf.string, name=IMAGE_BYTES)]
     return tf.function(
         classify_image, input_signature=signature, autograph=False, jit_compile=False
     ).get_concrete_function()
+
+
+def decoded(how: Classifier, image_bytes: Any) -> Any:
+    """The bytes of images [N] to the model's input [N, height, width, channels]."""
+    plan = how.image
+    pixels = tf.TensorSpec((plan.height, plan.width, plan.channels), tf.float32)
+    images = (image_bytes, tf.range(tf.size(image_bytes)))
+    return tf.cast(tf.map_fn(lambda image: how.pixels(*image), images, fn_output_signature=pixels), how.dtype)
+
+
+def ranked(how: Classifier, output: Any, label_of: Callable[[Any], Any]) -> dict[str, Any]:
+    """The model's output [N, classes] to the outputs of ``classify_image``; ``label_of`` takes int64 indices."""
+    scores, indices = tf.math.top_k(how.probabilities(output), how.returned)
+    return {LABELS: label_of(tf.cast(indices, tf.int64)), SCORES: scores}
 
 
 def sample_images(how: Classifier, count: int) -> Arrays:
@@ -153,17 +202,31 @@ def expected(how: Classifier, output: np.ndarray[Any, Any]) -> tuple[Arrays, boo
     return {LABELS: names, SCORES: ranked[:, :top].astype(np.float32)}, clear
 
 
-def _image_input(face: Interface, outputs: Arrays) -> tuple[tf.TensorSpec, int]:
-    specs = list(face.inputs.values())
+def _image_input(specs: list[tf.TensorSpec]) -> tf.TensorSpec:
     if len(specs) != 1 or specs[0].shape.rank != 4 or not specs[0].dtype.is_floating:
-        raise _no_classifier("it does not take one batch of images in floating point")
+        taken = ", ".join(f"{spec.dtype.name} of shape {spec.shape}" for spec in specs) or "nothing"
+        raise _no_classifier(f"it does not take one batch of images in floating point, but {taken}")
     if specs[0].shape[3] not in (1, 3, 4):
         raise _no_classifier(f"its input {specs[0].shape} has no 1, 3 or 4 channels in the last dimension")
     if specs[0].shape[0] is not None:
         raise _no_classifier(f"its batch size is fixed to {specs[0].shape[0]}")
-    if len(outputs) != 1 or next(iter(outputs.values())).ndim != 2:
-        raise _no_classifier("it does not give one score for each class")
-    return specs[0], int(next(iter(outputs.values())).shape[1])
+    return specs[0]
+
+
+def _one_score_a_class(outputs: Arrays) -> np.ndarray[Any, Any]:
+    found = list(outputs.values())
+    if len(found) != 1 or found[0].ndim != 2 or not tf.as_dtype(found[0].dtype).is_floating:
+        given = ", ".join(f"{tf.as_dtype(array.dtype).name} of shape {array.shape}" for array in found)
+        raise _no_classifier(f"it does not give one score for each class, but {given}")
+    return found[0]
+
+
+def _unknown_scaling() -> Scaling:
+    raise _bad(
+        "A SavedModel does not tell how its images are scaled, so image.scaling has to be given with the labels: "
+        "unit (0 to 1), tf (-1 to 1), caffe, torch, or none, where the model scales them itself.",
+        code="image_scaling",
+    )
 
 
 def _given(image: ImageOptions, options: ExportOptions) -> dict[Inferable, object]:

@@ -9,6 +9,7 @@ import keras
 from exporter import archive
 from exporter.convert import keras_2
 from exporter.convert.interface import Interface, interface
+from exporter.convert.unfilled import unfilled_variables
 from exporter.errors import ConversionFailed, Stage, Unsupported
 from exporter.formats import Packaging, SourceFormat
 from exporter.job import Job
@@ -71,7 +72,8 @@ def unpacked(job: Job) -> Path:
 
 
 def _load_3(path: Path, trusted: dict[str, Any]) -> Any:
-    return keras.saving.load_model(str(path), compile=False, safe_mode=True, custom_objects=trusted)
+    with unfilled_variables():
+        return keras.saving.load_model(str(path), compile=False, safe_mode=True, custom_objects=trusted)
 
 
 def _trusted(allowed: frozenset[str]) -> dict[str, Any]:
