@@ -54,7 +54,7 @@ def repackage(job: Job, target: Path, enter: Enter) -> Made:
     if how is not None:
         attached.write(target, how)
     enter(Stage.VERIFY)
-    with Served(target) as copy:
+    with Served(target, optimized=True) as copy:  # as graphs of any making come here, unlike those of ``serving_graph``
         signatures = copy.signatures
         after, _ = _answers(copy, own, known)
         if how is not None:
