@@ -19,6 +19,7 @@ from exporter.convert import image, parity
 from exporter.convert.image import Classifier
 from exporter.convert.lean import SERVING_DEFAULT
 from exporter.convert.pixels import Pixels
+from exporter.convert.reasons import reason
 from exporter.convert.served import Arrays, Served
 from exporter.errors import BadOptions, ParityFailed, Stage
 from exporter.options import ExportOptions
@@ -50,7 +51,7 @@ def classifier(served: Served, labels: tuple[str, ...], options: ExportOptions) 
             return _outputs(served, pixels.numbers(pixels.samples(1)))
         except (tf.errors.OpError, ValueError) as error:
             why = f"it does not answer for images of {pixels.height} by {pixels.width} pixels"
-            raise _impossible(f"{why} ({str(error).splitlines()[0][:300]})") from error
+            raise _impossible(f"{why} ({reason(error)})") from error
 
     return image.classifier_of_signature(signature.inputs, labels, options, answer)
 
@@ -84,7 +85,7 @@ def ask(served: Served, images: Arrays, expected: Arrays) -> tuple[Arrays, Array
         outputs = served.run(image.SIGNATURE, images)
     except (tf.errors.OpError, ValueError) as error:
         raise ParityFailed(
-            f"The servable does not answer '{image.SIGNATURE}': {str(error).splitlines()[0][:500]}",
+            f"The servable does not answer '{image.SIGNATURE}': {reason(error)}",
             hint="Leave labels and image options out, and it is served with its own signatures; and report this.",
             stage=Stage.VERIFY,
         ) from error

@@ -20,6 +20,7 @@ from exporter.convert.lean import SERVING_DEFAULT
 from exporter.convert.made import Enter, Made
 from exporter.convert.parity import Tolerance
 from exporter.convert.pixels import Pixels
+from exporter.convert.reasons import reason
 from exporter.convert.served import Arrays, Served
 from exporter.convert.serving_graph import LabelTable
 from exporter.convert.warmup import Replayed
@@ -104,7 +105,7 @@ def _answered(face: Interface, inputs: Arrays) -> _Exchange:
         outputs = face.call(*(tf.constant(inputs[name], face.inputs[name].dtype) for name in face.inputs))
     except (tf.errors.InvalidArgumentError, ValueError) as error:
         raise ConversionFailed(
-            f"The model cannot answer for inputs of its own shapes: {str(error).splitlines()[0][:500]}",
+            f"The model cannot answer for inputs of its own shapes: {reason(error)}",
             hint="Fix the dimensions of its Input layers that its layers do not leave open.",
             stage=Stage.TRACE,
             code="does_not_answer",
@@ -171,7 +172,7 @@ def _served_answer(served: Served, replayed: list[Replayed], exchange: _Exchange
         return served.run(exchange.signature, exchange.inputs)
     except (tf.errors.OpError, ValueError, KeyError) as error:
         raise ParityFailed(
-            f"The servable does not answer '{exchange.signature}': {str(error).splitlines()[0][:500]}",
+            f"The servable does not answer '{exchange.signature}': {reason(error)}",
             hint="It predicts where it was loaded, but not as TensorFlow Serving would run it: report this.",
             stage=Stage.VERIFY,
         ) from error

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from exporter.convert.reasons import reason
 from exporter.errors import ConversionFailed, Stage, Unsupported
 from exporter.manifest import Signature, TensorSpec
 
@@ -40,7 +41,7 @@ class Served:
         except (tf.errors.OpError, OSError, ValueError, RuntimeError, KeyError) as error:
             self._session.close()
             raise ConversionFailed(
-                f"TensorFlow Serving could not load this model: {str(error).splitlines()[0][:500]}",
+                f"TensorFlow Serving could not load this model: {reason(error)}",
                 hint="Check that all of its files were uploaded, and that it loads with tf.saved_model.load.",
                 stage=Stage.VERIFY,
                 code="does_not_load",
