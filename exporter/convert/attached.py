@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from exporter.convert import drawing, image, parity
+from exporter.convert import image, parity
 from exporter.convert.image import Classifier
 from exporter.convert.lean import SERVING_DEFAULT
+from exporter.convert.pixels import Pixels
+from exporter.convert.reasons import reason
 from exporter.convert.served import Arrays, Served
 from exporter.errors import BadOptions, ParityFailed, Stage
-from exporter.manifest import TensorSpec
 from exporter.options import ExportOptions
 
 _FILE = "saved_model.pb"
@@ -44,13 +46,12 @@ def classifier(served: Served, labels: tuple[str, ...], options: ExportOptions) 
     if signature is None:
         raise _impossible(f"it has no signature '{SERVING_DEFAULT}', only {', '.join(sorted(served.signatures))}")
 
-    def answer(height: int, width: int) -> Arrays:
-        inputs = {name: _sized(spec, height, width) for name, spec in signature.inputs.items()}
+    def answer(pixels: Pixels) -> Arrays:
         try:
-            return served.run(SERVING_DEFAULT, drawing.inputs_for(inputs, 1))
+            return _outputs(served, pixels.numbers(pixels.samples(1)))
         except (tf.errors.OpError, ValueError) as error:
-            why = f"it does not answer for images of {height} by {width} pixels"
-            raise _impossible(f"{why} ({str(error).splitlines()[0][:300]})") from error
+            why = f"it does not answer for images of {pixels.height} by {pixels.width} pixels"
+            raise _impossible(f"{why} ({reason(error)})") from error
 
     return image.classifier_of_signature(signature.inputs, labels, options, answer)
 
@@ -60,14 +61,18 @@ def answers(served: Served, how: Classifier) -> dict[int, tuple[Arrays, Arrays]]
 
     Labels are left out where the order of classes is so close that other hardware may rightly give another.
     """
-    (name,) = served.signatures[SERVING_DEFAULT].inputs
     found = {}
     for size in parity.BATCH_SIZES:
-        images = image.sample_images(how, size)
-        (output,) = served.run(SERVING_DEFAULT, {name: image.batch(how, images)}).values()
+        files = how.pixels.samples(size)
+        (output,) = _outputs(served, how.pixels.numbers(files)).values()
         expected, clear = image.expected(how, output)
-        found[size] = images, expected if clear else {image.SCORES: expected[image.SCORES]}
+        found[size] = {image.IMAGE_BYTES: files}, expected if clear else {image.SCORES: expected[image.SCORES]}
     return found
+
+
+def _outputs(served: Served, numbers: np.ndarray[Any, Any]) -> Arrays:
+    (name,) = served.signatures[SERVING_DEFAULT].inputs
+    return served.run(SERVING_DEFAULT, {name: numbers})
 
 
 def ask(served: Served, images: Arrays, expected: Arrays) -> tuple[Arrays, Arrays]:
@@ -80,7 +85,7 @@ def ask(served: Served, images: Arrays, expected: Arrays) -> tuple[Arrays, Array
         outputs = served.run(image.SIGNATURE, images)
     except (tf.errors.OpError, ValueError) as error:
         raise ParityFailed(
-            f"The servable does not answer '{image.SIGNATURE}': {str(error).splitlines()[0][:500]}",
+            f"The servable does not answer '{image.SIGNATURE}': {reason(error)}",
             hint="Leave labels and image options out, and it is served with its own signatures; and report this.",
             stage=Stage.VERIFY,
         ) from error
@@ -112,17 +117,12 @@ def _serving(saved: Any) -> Any:
     return next(graph for graph in saved.meta_graphs if set(graph.meta_info_def.tags) == _TAGS)
 
 
-def _sized(spec: TensorSpec, height: int, width: int) -> TensorSpec:
-    batch, _, _, channels = spec.shape or [None] * 4
-    return TensorSpec(dtype=spec.dtype, shape=[batch, height, width, channels])
-
-
 def _added(how: Classifier, dtype: tf.DType, scope: str, asset: str) -> Any:
     """The graph of what comes before the model and after it, with a placeholder for the model's output between."""
     graph = tf.Graph()
     with graph.as_default(), tf.name_scope(scope):
         files = tf.compat.v1.placeholder(tf.string, [None], name=image.IMAGE_BYTES)
-        tf.identity(image.decoded(how, files), name="pixels")
+        tf.identity(how.pixels.decoded(files), name="pixels")
         output = tf.compat.v1.placeholder(dtype, [None, how.classes], name="output")
         table = tf.raw_ops.HashTableV2(key_dtype=tf.int64, value_dtype=tf.string, shared_name=f"{scope}/table")
         label_of: Callable[[Any], Any] = lambda indices: tf.raw_ops.LookupTableFindV2(  # noqa: E731

@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from exporter.convert import decoding, inference
+from exporter.convert import inference
 from exporter.convert.interface import Interface
+from exporter.convert.pixels import Pixels
 from exporter.convert.served import Arrays
 from exporter.errors import BadOptions, Stage
 from exporter.manifest import Image, Inferable, TensorSpec
@@ -21,48 +22,39 @@ SIGNATURE = "classify_image"
 IMAGE_BYTES, LABELS, SCORES = "image_bytes", "labels", "scores"
 LABEL_FILE = "labels.txt"
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-_IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
-
 
 @dataclass(frozen=True)
 class Classifier:
-    """An image classifier: how its input is made, what its output means, the labels and how many of them to return."""
+    """An image classifier: what its input is, what its output means, the labels and how many of them to return."""
 
-    image: Image
-    dtype: tf.DType
+    pixels: Pixels
+    logits: bool
+    inferred: tuple[Inferable, ...]
+    """What was found out, and not given."""
     classes: int
     labels: tuple[str, ...]
     top: int
 
-    def pixels(self, image_bytes: Any, index: Any) -> Any:
-        """A scalar string to a float32 [height, width, channels], scaled as the model wants it.
-
-        ``index`` is its place in the batch, which an error tells.
-        """
-        plan = self.image
-        decoded = decoding.decode(image_bytes, index, plan.channels)
-        resized = tf.image.resize(decoded, (plan.height, plan.width))
-        match plan.scaling:
-            case Scaling.UNIT:
-                return resized / 255.0
-            case Scaling.TF:
-                return resized / 127.5 - 1.0
-            case Scaling.CAFFE:
-                return resized[..., ::-1] - tf.constant(_IMAGENET_MEAN_BGR)
-            case Scaling.TORCH:
-                return (resized / 255.0 - tf.constant(_IMAGENET_MEAN)) / tf.constant(_IMAGENET_DEVIATION)
-            case Scaling.NONE:
-                return resized
+    @property
+    def image(self) -> Image:
+        """As the manifest has it."""
+        plan = self.pixels
+        return Image(
+            height=plan.height,
+            width=plan.width,
+            channels=plan.channels,
+            scaling=plan.scaling,
+            logits=self.logits,
+            inferred=list(self.inferred),
+        )
 
     def probabilities(self, output: Any) -> Any:
         """The model's output [N, classes] to float32 [N, labels]."""
         output = tf.cast(output, tf.float32)
         if self.classes == 1:
-            positive = tf.sigmoid(output) if self.image.logits else output
+            positive = tf.sigmoid(output) if self.logits else output
             return tf.concat([1.0 - positive, positive], axis=1)
-        return tf.nn.softmax(output) if self.image.logits else output
+        return tf.nn.softmax(output) if self.logits else output
 
     @property
     def returned(self) -> int:
@@ -71,26 +63,28 @@ class Classifier:
 
 
 def classifier(
-    model: keras.Model, face: Interface, labels: tuple[str, ...], options: ExportOptions, outputs: Arrays
+    model: keras.Model,
+    face: Interface,
+    labels: tuple[str, ...],
+    options: ExportOptions,
+    answer: Callable[[Pixels], Arrays],
 ) -> Classifier:
-    """How ``model`` classifies images; ``outputs`` are its answers to seeded inputs.
+    """How ``model`` classifies images; ``answer`` gives its outputs for some images of a size, with channels and scaling.
 
     Raises:
         BadOptions: it is no image classifier, or the labels or the image options do not fit it.
     """
     fitting = _Fitting(labels, options, lambda: inference.scaling(model), partial(inference.logits, model))
-    return fitting.classifier(list(face.inputs.values()), lambda height, width: outputs)
+    return fitting.classifier(list(face.inputs.values()), answer)
 
 
 def classifier_of_signature(
     inputs: Mapping[str, TensorSpec],
     labels: tuple[str, ...],
     options: ExportOptions,
-    answer: Callable[[int, int], Arrays],
+    answer: Callable[[Pixels], Arrays],
 ) -> Classifier:
     """How a signature classifies images, of which nothing is known but its inputs and what it answers.
-
-    ``answer`` gives its outputs for seeded images of a height and width.
 
     Raises:
         BadOptions: as ``classifier`` does, or the scaling is not given, which a graph does not tell.
@@ -108,25 +102,27 @@ class _Fitting:
     own_scaling: Callable[[], Scaling]
     own_logits: Callable[[np.ndarray[Any, Any]], bool]
 
-    def classifier(self, inputs: list[tf.TensorSpec], answer: Callable[[int, int], Arrays]) -> Classifier:
-        spec = _image_input(inputs)
-        own_height, own_width, channels = spec.shape[1:]
+    def classifier(self, inputs: list[tf.TensorSpec], answer: Callable[[Pixels], Arrays]) -> Classifier:
         given = self.options.image or ImageOptions()
-        height, width = _side("height", given.height, own_height), _side("width", given.width, own_width)
-        output = _one_score_a_class(answer(height, width))
+        pixels = self._pixels(_image_input(inputs), given)
+        output = _one_score_a_class(answer(pixels))
         classes = int(output.shape[1])
         if len(self.labels) != max(classes, 2):
             wanted = "two labels (one unit tells two classes apart)" if classes == 1 else f"{classes} labels"
             raise _bad(
                 f"There are {len(self.labels)} labels, and the model's output needs {wanted}.", code="label_count"
             )
+        logits = self.options.logits if self.options.logits is not None else self.own_logits(output)
+        inferred = tuple(name for name, value in _given(given, self.options).items() if value is None)
+        return Classifier(pixels, logits, inferred, classes, self.labels, self.options.top)
+
+    def _pixels(self, spec: tf.TensorSpec, given: ImageOptions) -> Pixels:
+        own_height, own_width, channels = spec.shape[1:]
+        height, width = _side("height", given.height, own_height), _side("width", given.width, own_width)
         scaling = given.scaling or self.own_scaling()
         if scaling in (Scaling.CAFFE, Scaling.TORCH) and channels != 3:
             raise _bad(f"image.scaling: {scaling} is for three channels, and the model takes {channels}.")
-        logits = self.options.logits if self.options.logits is not None else self.own_logits(output)
-        inferred: list[Inferable] = [name for name, value in _given(given, self.options).items() if value is None]
-        plan = Image(height=height, width=width, channels=channels, scaling=scaling, logits=logits, inferred=inferred)
-        return Classifier(plan, spec.dtype, classes, self.labels, self.options.top)
+        return Pixels(height, width, channels, scaling, spec.dtype)
 
 
 def label_table(labels: Sequence[str], directory: Path) -> tf.lookup.StaticHashTable:
@@ -152,7 +148,7 @@ def trace(serve: Any, how: Classifier, table: tf.lookup.StaticHashTable) -> Any:
     """The concrete function of ``classify_image``, which calls that of ``serving_default`` and does not repeat it."""
 
     def classify_image(image_bytes: Any) -> dict[str, Any]:
-        return ranked(how, next(iter(serve(decoded(how, image_bytes)).values())), table.lookup)
+        return ranked(how, next(iter(serve(how.pixels.decoded(image_bytes)).values())), table.lookup)
 
     signature = [tf.TensorSpec([None], tf.string, name=IMAGE_BYTES)]
     return tf.function(
@@ -160,34 +156,10 @@ def trace(serve: Any, how: Classifier, table: tf.lookup.StaticHashTable) -> Any:
     ).get_concrete_function()
 
 
-def decoded(how: Classifier, image_bytes: Any) -> Any:
-    """The bytes of images [N] to the model's input [N, height, width, channels]."""
-    plan = how.image
-    pixels = tf.TensorSpec((plan.height, plan.width, plan.channels), tf.float32)
-    images = (image_bytes, tf.range(tf.size(image_bytes)))
-    return tf.cast(tf.map_fn(lambda image: how.pixels(*image), images, fn_output_signature=pixels), how.dtype)
-
-
 def ranked(how: Classifier, output: Any, label_of: Callable[[Any], Any]) -> dict[str, Any]:
     """The model's output [N, classes] to the outputs of ``classify_image``; ``label_of`` takes int64 indices."""
     scores, indices = tf.math.top_k(how.probabilities(output), how.returned)
     return {LABELS: label_of(tf.cast(indices, tf.int64)), SCORES: scores}
-
-
-def sample_images(how: Classifier, count: int) -> Arrays:
-    """Seeded noise as PNG files, small enough for a golden request."""
-    generator = np.random.default_rng(count)
-    shape = (min(how.image.height, 32), min(how.image.width, 32), how.image.channels)
-    images = [tf.io.encode_png(generator.integers(0, 256, size=shape, dtype=np.uint8)).numpy() for _ in range(count)]
-    return {IMAGE_BYTES: np.array(images, dtype=object)}
-
-
-def batch(how: Classifier, inputs: Arrays) -> np.ndarray[Any, Any]:
-    """What ``classify_image`` should hand the model for these images: numbers [N, height, width, channels]."""
-    contents = enumerate(inputs[IMAGE_BYTES])
-    pixels = tf.stack([how.pixels(tf.constant(content), tf.constant(index)) for index, content in contents])
-    numbers: np.ndarray[Any, Any] = tf.cast(pixels, how.dtype).numpy()
-    return numbers
 
 
 def expected(how: Classifier, output: np.ndarray[Any, Any]) -> tuple[Arrays, bool]:

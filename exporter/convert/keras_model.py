@@ -3,7 +3,7 @@
 import gc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from exporter.convert.interface import Interface
 from exporter.convert.lean import SERVING_DEFAULT
 from exporter.convert.made import Enter, Made
 from exporter.convert.parity import Tolerance
+from exporter.convert.pixels import Pixels
+from exporter.convert.reasons import reason
 from exporter.convert.served import Arrays, Served
 from exporter.convert.serving_graph import LabelTable
 from exporter.convert.warmup import Replayed
@@ -68,25 +70,33 @@ def _write(job: Job, target: Path, enter: Enter) -> _Written:
     enter(Stage.LOAD)
     model, face = loading.load(job)
     enter(Stage.TRACE)
-    sizes = parity.batch_sizes(face.specs().values())
-    exchanges = _answers(face, sizes[:1] if job.labels is not None else sizes, _known(model))
-    serve = tf.function(
-        face.call, input_signature=list(face.inputs.values()), autograph=False, jit_compile=False
-    ).get_concrete_function()
-    functions: dict[str, Any] = {SERVING_DEFAULT: serve}
-    how, labels = None, []
-    if job.labels is not None:
-        how = image.classifier(model, face, job.labels, job.options, exchanges[0].outputs)
-        table = image.label_table(job.labels, Path(job.directory))
-        functions[image.SIGNATURE] = image.trace(serve, how, table)
-        labels.append(LabelTable(table, Path(job.directory) / image.LABEL_FILE))
-    if how is not None:
-        exchanges += _answers_about_images(face, how, sizes)
+    how = None
+    if job.labels is None:
+        sizes = parity.batch_sizes(face.specs().values())
+        exchanges = _answers(face, sizes, _known(model))
+    else:
+        sizes = list(parity.BATCH_SIZES)
+        about = cache(partial(_answered_about_images, face))
+        how = image.classifier(model, face, job.labels, job.options, lambda pixels: about(pixels, 1).outputs)
+        exchanges = [each for size in sizes for each in _of_both(how, about(how.pixels, size), size)]
+    functions, labels = _functions(face, how, Path(job.directory))
     enter(Stage.WRITE)
     lean.write(model, functions, labels, target)
     dtypes = {layer.compute_dtype for layer in model.layers} | {spec.dtype.name for spec in face.inputs.values()}
     outputs = {tf.as_dtype(array.dtype).name for exchange in exchanges for array in exchange.outputs.values()}
     return _Written(exchanges, parity.tolerance_of(dtypes | outputs), sizes, how)
+
+
+def _functions(face: Interface, how: Classifier | None, directory: Path) -> tuple[dict[str, Any], list[LabelTable]]:
+    """The traced signatures by name, and what holds the labels."""
+    serve = tf.function(
+        face.call, input_signature=list(face.inputs.values()), autograph=False, jit_compile=False
+    ).get_concrete_function()
+    if how is None:
+        return {SERVING_DEFAULT: serve}, []
+    table = image.label_table(how.labels, directory)
+    functions = {SERVING_DEFAULT: serve, image.SIGNATURE: image.trace(serve, how, table)}
+    return functions, [LabelTable(table, directory / image.LABEL_FILE)]
 
 
 def _answered(face: Interface, inputs: Arrays) -> _Exchange:
@@ -95,7 +105,7 @@ def _answered(face: Interface, inputs: Arrays) -> _Exchange:
         outputs = face.call(*(tf.constant(inputs[name], face.inputs[name].dtype) for name in face.inputs))
     except (tf.errors.InvalidArgumentError, ValueError) as error:
         raise ConversionFailed(
-            f"The model cannot answer for inputs of its own shapes: {str(error).splitlines()[0][:500]}",
+            f"The model cannot answer for inputs of its own shapes: {reason(error)}",
             hint="Fix the dimensions of its Input layers that its layers do not leave open.",
             stage=Stage.TRACE,
             code="does_not_answer",
@@ -122,17 +132,15 @@ def _answers(face: Interface, sizes: list[int], known: Known) -> list[_Exchange]
         return [_answered(face, drawing.inputs_for(specs, size, cautious)) for size in sizes]
 
 
-def _answers_about_images(face: Interface, how: Classifier, sizes: list[int]) -> list[_Exchange]:
+def _answered_about_images(face: Interface, pixels: Pixels, size: int) -> _Exchange:
+    return _answered(face, {next(iter(face.inputs)): pixels.numbers(pixels.samples(size))})
+
+
+def _of_both(how: Classifier, numbers: _Exchange, size: int) -> list[_Exchange]:
     """Asks both signatures about the same images."""
-    exchanges: list[_Exchange] = []
-    for size in parity.BATCH_SIZES:
-        images = image.sample_images(how, size)
-        numbers = _answered(face, {next(iter(face.inputs)): image.batch(how, images)})
-        outputs, clear = image.expected(how, next(iter(numbers.outputs.values())))
-        unsure = frozenset() if clear else frozenset({image.LABELS})
-        exchanges += [numbers] if size in sizes[1:] else []
-        exchanges.append(_Exchange(image.SIGNATURE, images, outputs, unsure))
-    return exchanges
+    outputs, clear = image.expected(how, next(iter(numbers.outputs.values())))
+    unsure = frozenset() if clear else frozenset({image.LABELS})
+    return [numbers, _Exchange(image.SIGNATURE, {image.IMAGE_BYTES: how.pixels.samples(size)}, outputs, unsure)]
 
 
 def _verify(written: _Written, target: Path) -> Made:
@@ -164,7 +172,7 @@ def _served_answer(served: Served, replayed: list[Replayed], exchange: _Exchange
         return served.run(exchange.signature, exchange.inputs)
     except (tf.errors.OpError, ValueError, KeyError) as error:
         raise ParityFailed(
-            f"The servable does not answer '{exchange.signature}': {str(error).splitlines()[0][:500]}",
+            f"The servable does not answer '{exchange.signature}': {reason(error)}",
             hint="It predicts where it was loaded, but not as TensorFlow Serving would run it: report this.",
             stage=Stage.VERIFY,
         ) from error

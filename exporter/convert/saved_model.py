@@ -4,6 +4,7 @@ Its graph and its variables stay as they are; an image classifier with labels ge
 """
 
 import shutil
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from exporter.convert.golden import FEW, golden
 from exporter.convert.lean import SERVING_DEFAULT
 from exporter.convert.loading import unpacked
 from exporter.convert.made import Enter, Made
+from exporter.convert.reasons import reason
 from exporter.convert.served import Arrays, Served
 from exporter.errors import ConversionFailed, Stage
 from exporter.job import Job
@@ -54,9 +56,9 @@ def repackage(job: Job, target: Path, enter: Enter) -> Made:
     if how is not None:
         attached.write(target, how)
     enter(Stage.VERIFY)
-    with Served(target) as copy:
+    with Served(target, optimized=True) as copy:  # as graphs of any making come here, unlike those of ``serving_graph``
         signatures = copy.signatures
-        after, _ = _answers(copy, own, known)
+        after, _ = _answers(copy, own, known, before.keys())
         if how is not None:
             after |= {(image.SIGNATURE, size): attached.ask(copy, *asked) for size, asked in of_images.items()}
             before |= {(image.SIGNATURE, size): asked for size, asked in of_images.items()}
@@ -136,11 +138,14 @@ def _copy(source: Path, target: Path) -> None:
                 shutil.copyfile(entry, copy)
 
 
-def _answers(served: Served, signatures: list[str], known: Known) -> tuple[_Answers, bool]:
+def _answers(
+    served: Served, signatures: list[str], known: Known, wanted: Container[tuple[str, int]] = ()
+) -> tuple[_Answers, bool]:
     """What these signatures answer to seeded inputs, and whether they answer the same when asked again.
 
     Inputs can be made up for a signature of numbers in known shapes: such a one has to answer. For others (serialized
-    Examples, open dimensions, indices into a vocabulary) it is enough that the graph is whole.
+    Examples, open dimensions, indices into a vocabulary) it is enough that the graph is whole. What is ``wanted`` has been
+    answered by the original, and has to be.
     """
     answers: _Answers = {}
     repeatable = True
@@ -154,7 +159,7 @@ def _answers(served: Served, signatures: list[str], known: Known) -> tuple[_Answ
             except (tf.errors.FailedPreconditionError, tf.errors.NotFoundError) as error:
                 raise _does_not_answer(name, error) from error  # a variable, table or kernel is not there
             except (tf.errors.OpError, ValueError) as error:
-                if _must_answer(signature):
+                if (name, size) in wanted or _must_answer(signature):
                     raise _does_not_answer(name, error) from error
             else:
                 answers[name, size] = inputs, outputs
@@ -178,7 +183,7 @@ def _must_answer(signature: Signature) -> bool:
 
 def _does_not_answer(signature: str, error: Exception) -> ConversionFailed:
     return ConversionFailed(
-        f"The signature '{signature}' does not answer: {str(error).splitlines()[0][:500]}",
+        f"The signature '{signature}' does not answer: {reason(error)}",
         hint="Check it where the model was made, with saved_model_cli run.",
         stage=Stage.VERIFY,
         code="does_not_answer",

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import message
 
+from exporter.convert.reasons import reason
 from exporter.convert.served import Arrays, Served
 from exporter.errors import ConversionFailed, Stage
 from exporter.messages import Messages
@@ -85,8 +86,7 @@ def replay(served: Served, directory: Path, on_answer: Callable[[Replayed], None
                     if replayed is not None:
                         on_answer(replayed)
     except (tf.errors.OpError, message.DecodeError, ValueError, KeyError, TypeError) as error:
-        text = (str(error).splitlines() or [""])[0][:300]
-        raise _failed(f"record {count + 1} does not run ({text})") from error
+        raise _failed(f"record {count + 1} does not run ({reason(error)})") from error
     if count > MOST_RECORDS:
         raise _failed(f"there are {count} records, more than {MOST_RECORDS}")
     return count
