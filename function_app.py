@@ -84,7 +84,9 @@ async def classify(req: func.HttpRequest) -> func.HttpResponse:
 def models(req: func.HttpRequest) -> func.HttpResponse:
     """The models, or one of them; POST retries what was given up or goes back to a version, DELETE removes."""
     path = req.route_params.get("path") or ""
-    return _response(http.guarded(lambda: http.models(application().control, req.method, path, req.params, req.get_body())))
+    return _response(
+        http.guarded(lambda: http.models(application().control, req.method, path, req.params, req.get_body()))
+    )
 
 
 @app.route("doctor/{*path}", methods=["GET", "POST"])

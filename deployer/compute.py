@@ -21,11 +21,12 @@ def compute_first(
         return None
     waited = record.waited({"WakeCluster", "AwaitCluster"}, now)
     if waited > policy.cluster_limit:
+        lacking = "gave no compute" if ours else "did not answer"
         return RollBack(
             target.version, route.version if (route := record.route) and route.version != target.version else None,
-            cluster.failure or f"the cluster gave no compute within {waited.total_seconds():.0f} s",
+            cluster.failure or f"the cluster {lacking} within {waited.total_seconds():.0f} s",
             "See the cluster's activity log on Azure: quota, capacity and permissions are the usual causes."
-            if ours else "Its Kubernetes API must answer at the address in SLIPWAY_CLUSTER__KUBECONFIG.", blame=False,
+            if ours else "Its Kubernetes API must be reached at the address in SLIPWAY_CLUSTER__KUBECONFIG.", blame=False,
         )  # fmt: skip
     if state.busy:
         return AwaitCluster(f"the cluster is {state.provisioning.lower()}")

@@ -46,15 +46,15 @@ def fetch(upload: Upload, store: UploadStore, options_inside: OptionsInside, fol
         options = parse_options(chosen.read_text(encoding="utf-8", errors="replace"), where=chosen.name)
     else:
         options = parse_options(options_inside(source), where=f"slipway.yaml in {source.name}")
-    labels = _named_labels(options, store, folder) or beside.get(".labels.txt")
+    named = options.export.labels
+    labels = _named_labels(named, store, folder) if isinstance(named, str) else beside.get(".labels.txt")
     files = {str(upload.path_of(blob)): blob for blob in upload.blobs} if upload.directory else {}
     return Fetched(source, options, labels, files)
 
 
-def _named_labels(options: ModelOptions, store: UploadStore, folder: Path) -> Path | None:
+def _named_labels(named: str, store: UploadStore, folder: Path) -> Path | None:
     """The label file that the options name, where it lies in the container; else it is looked for inside the model."""
-    named = options.export.labels
-    found = store.find(named) if isinstance(named, str) else None
+    found = store.find(named)
     if found is None:
         return None
     target = folder / "labels" / PurePosixPath(found.name).name

@@ -103,7 +103,7 @@ def _bring_up(
             return _after_proof(record, target, work.address, rollout, policy, now)
         in_vain = record.rollout is not None and record.rollout.unanswered >= _UNANSWERED
         if record.rollout is not None and in_vain and record.waited({"Prove"}, now) > policy.prove_limit:
-            logs = f"kubectl -n slipway logs -l app={record.name},version=v{target.version} shows what the server says."
+            logs = f"kubectl -n slipway logs -l slipway/model={record.name},version=v{target.version} shows what the server says."
             return _given_up(record, target, record.rollout.message, logs)
         return Prove(target.version, work.address)
     late = record.waited({"AwaitPods"}, now) > policy.pods_limit
@@ -111,7 +111,7 @@ def _bring_up(
         return _given_up(record, target, *in_words(work.failure))
     if late:
         reason = f"its pods were not ready within {policy.pods_limit.total_seconds():.0f} s"
-        hint = f"kubectl -n slipway describe pods -l app={record.name} tells what they wait for."
+        hint = f"kubectl -n slipway describe pods -l slipway/model={record.name} tells what they wait for."
         return _given_up(record, target, reason, hint)
     if work.complete:
         return AwaitPods("the Service has no address yet")

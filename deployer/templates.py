@@ -22,6 +22,7 @@ AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"
 
 _FOLDER = Path(__file__).parent.parent / "k8s_templates"
 _INTERNAL = "service.beta.kubernetes.io/azure-load-balancer-internal"
+_MODEL = "slipway/model"  # on a version's pods in either flavor: KServe sets "app" itself
 _CLIENT_ID = "azure.workload.identity/client-id"
 
 Manifest = dict[str, Any]
@@ -60,14 +61,14 @@ class Templates:
                     spec = manifest["spec"]
                     spec["replicas"] = replicas
                     spec["selector"]["matchLabels"] = dict(labels)
-                    spec["template"]["metadata"]["labels"] |= labels
+                    spec["template"]["metadata"]["labels"] |= labels | {_MODEL: model}
                     fill_pod(
                         spec["template"]["spec"], self.serving, self.gpu_node_selector, model, version,
                         self.request_seconds,
                     )  # fmt: skip
         if self.serving.flavor == "kserve":
             manifests = [
-                _inference_service(manifest, model, version) if manifest["kind"] == "Deployment" else manifest
+                _inference_service(manifest, version) if manifest["kind"] == "Deployment" else manifest
                 for manifest in manifests
             ]
         elif _varies(version):
@@ -85,7 +86,7 @@ class Templates:
     def _selector(self, labels: Mapping[str, str]) -> dict[str, str]:
         """What selects a version's pods: KServe sets a label "app" of its own on them."""
         if self.serving.flavor == "kserve":
-            return {"slipway/model": labels["app"], "version": labels["version"]}
+            return {_MODEL: labels["app"], "version": labels["version"]}
         return dict(labels)
 
     def _namespace(self) -> list[Manifest]:
@@ -126,13 +127,13 @@ def _autoscaler(name: str, labels: Mapping[str, str], version: VersionRecord) ->
     return scaler
 
 
-def _inference_service(deployment: Manifest, model: str, version: VersionRecord) -> Manifest:
+def _inference_service(deployment: Manifest, version: VersionRecord) -> Manifest:
     """The InferenceService in the place of a version's Deployment, with the same pod."""
     (service,) = _load("kserve.yaml")
     metadata, predictor = service["metadata"], service["spec"]["predictor"]
     metadata["name"] = deployment["metadata"]["name"]
-    metadata["labels"] |= deployment["metadata"]["labels"] | {"slipway/model": model}
     template = deployment["spec"]["template"]
+    metadata["labels"] |= template["metadata"]["labels"]
     metadata["annotations"] |= deployment["metadata"]["annotations"] | template["metadata"]["annotations"]
     pod = template["spec"]
     pod["containers"][0]["name"] = predictor["containers"][0]["name"]
@@ -140,7 +141,7 @@ def _inference_service(deployment: Manifest, model: str, version: VersionRecord)
     predictor |= pod | {"minReplicas": replicas, "maxReplicas": replicas}
     if _varies(version):
         metadata["annotations"][AUTOSCALER_CLASS] = "hpa"
-        predictor |= {"maxReplicas": version.serve.replicas.max, "scaleMetric": "cpu", "scaleTarget": 70}
+        predictor["maxReplicas"] = version.serve.replicas.max
     return service
 
 

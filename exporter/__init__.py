@@ -26,6 +26,7 @@ from exporter.errors import (
 )
 from exporter.exporting import VerifiedServable, export
 from exporter.formats import Packaging, Source, SourceFormat
+from exporter.hdf5_scan import WALKER
 from exporter.inside import options_inside
 from exporter.labels import Labels
 from exporter.limits import Limits, ScanBounds
@@ -74,3 +75,4 @@ __all__ = [
 def shutdown() -> None:
     """Ends the converting process and what it is doing; the next export starts another. Done by itself at exit."""
     WORKER.close()
+    WALKER.close()

@@ -9,8 +9,19 @@ from pathlib import Path, PurePosixPath
 from exporter import tar_archive, zip_archive
 from exporter.archive_rules import Member, too_large
 from exporter.limits import ScanBounds
+from exporter.tar_archive import Keep
 
-__all__ = ["Member", "extract", "extract_member", "is_tar", "is_zip", "list_members", "read_member", "too_large"]
+__all__ = [
+    "Keep",
+    "Member",
+    "extract",
+    "extract_member",
+    "is_tar",
+    "is_zip",
+    "list_members",
+    "read_member",
+    "too_large",
+]
 
 
 def is_zip(head: bytes) -> bool:
@@ -23,15 +34,17 @@ def is_tar(head: bytes) -> bool:
     return head.startswith(tar_archive.GZIP) or tar_archive.is_tar(head)
 
 
-def list_members(path: Path, bounds: ScanBounds) -> list[Member]:
+def list_members(path: Path, bounds: ScanBounds, keep: Keep | None = None) -> list[Member]:
     """The files in an archive, once none of them could leave its folder or fill the disk.
+
+    Of a tar, which can only be read from its beginning, some are kept on the way; any member of a zip is at hand.
 
     Raises:
         NotAModel: it is cut short or no archive.
         ScanRefused: a member is absolute, climbs out, is anything but a file or folder, is encrypted or there twice,
             or they are too many or inflate beyond ``bounds``.
     """
-    return zip_archive.list_members(path, bounds) if _is_zip(path) else tar_archive.list_members(path, bounds)
+    return zip_archive.list_members(path, bounds) if _is_zip(path) else tar_archive.list_members(path, bounds, keep)
 
 
 def read_member(path: Path, name: str, *, at_most: int, bounds: ScanBounds) -> bytes | None:

@@ -66,10 +66,10 @@ class Source:
         return self.packaging in (Packaging.ZIP, Packaging.TAR)
 
 
-def recognise(path: Path, bounds: ScanBounds) -> Source:
+def recognise(path: Path, bounds: ScanBounds, keep: archive.Keep | None = None) -> Source:
     """Says what ``path`` is, reading no more than its beginning and its table of contents.
 
-    A gzipped tar has no table of contents: it is read through.
+    A tar has no table of contents: it is read through, and what ``keep`` wants of it is kept.
 
     Raises:
         NotAModel: nothing is there, it is empty, cut short, or nothing that is known.
@@ -78,7 +78,12 @@ def recognise(path: Path, bounds: ScanBounds) -> Source:
     """
     if path.is_symlink() or not path.exists():
         raise _not_a_model(path, "is not there", code="missing")
-    return _recognise_directory(path) if path.is_dir() else _recognise_file(path, bounds)
+    return _recognise_directory(path) if path.is_dir() else _recognise_file(path, bounds, keep)
+
+
+def may_be_model(name: str) -> bool:
+    """Whether this member of an archive may be what makes it a model: at its top or one folder down."""
+    return name.count("/") <= 1 and (name.rsplit("/", 1)[-1] == SAVED_MODEL or name.lower().endswith(_MODEL_FILES))
 
 
 def recognise_inside(path: Path, bounds: ScanBounds) -> SourceFormat:
@@ -107,7 +112,7 @@ def _recognise_directory(path: Path) -> Source:
     raise _not_a_model(path, "has no saved_model.pb" if names else "is empty", code="no_model_inside")
 
 
-def _recognise_file(path: Path, bounds: ScanBounds) -> Source:
+def _recognise_file(path: Path, bounds: ScanBounds, keep: archive.Keep | None) -> Source:
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if not head:
@@ -115,7 +120,7 @@ def _recognise_file(path: Path, bounds: ScanBounds) -> Source:
     if archive.is_zip(head):
         return _recognise_zip(path, bounds)
     if archive.is_tar(head) and (_suffix(path) in _TAR_SUFFIXES or not head.startswith(b"\x1f\x8b")):
-        return _recognise_archive(path, Packaging.TAR, _names(path, bounds))
+        return _recognise_archive(path, Packaging.TAR, _names(path, bounds, keep))
     if head.startswith(_HDF5_MAGIC):
         return _recognise_hdf5(path)
     raise _foreign(path, head)
@@ -167,8 +172,8 @@ def _recognise_archive(path: Path, packaging: Packaging, names: list[str]) -> So
             raise _unsupported(path, f"holds more than one model ({found})", "Upload each as a model of its own.")
 
 
-def _names(path: Path, bounds: ScanBounds) -> list[str]:
-    return [member.name for member in archive.list_members(path, bounds)]
+def _names(path: Path, bounds: ScanBounds, keep: archive.Keep | None = None) -> list[str]:
+    return [member.name for member in archive.list_members(path, bounds, keep)]
 
 
 def _suffix(path: Path) -> str:

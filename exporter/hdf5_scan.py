@@ -1,20 +1,25 @@
 """HDF5 files, checked before anything reads their values: no value lies elsewhere, none is larger than the file has room for.
 
 libhdf5 follows links into other files, reads external storage, loads filter plugins and reserves whatever size a dataset
-declares; so what may be in a file is listed first, by ``hdf5_walk``, in a process of its own that may crash or be ended.
+declares; so what may be in a file is listed first, by ``hdf5_walk``, in a process of its own that may crash or be ended, and
+that is confined as a conversion is before it reads the first byte.
 """
 
+import atexit
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.errors import ExportError, Finding, NotAModel, ScanRefused, Stage, TimedOut
 from exporter.limits import MIB, ScanBounds
+from exporter.sandbox import interpreter
+from exporter.spare import Spare
 from exporter.worker import environment
 
-_PROGRAM = Path(__file__).with_name("hdf5_walk.py")
+WALKER = Spare(Path(__file__).with_name("hdf5_walk.py"))
+atexit.register(WALKER.close)
+
 _SECONDS = 60
 _MEMORY = 2048 * MIB
 _OBJECTS = 200_000
@@ -39,7 +44,6 @@ def check(path: Path, *, name: str, bounds: ScanBounds, part: tuple[int, int] | 
     """
     offset, length = part or (0, path.stat().st_size)
     request = {
-        "path": str(path.resolve()),
         "offset": offset,
         "bytes": length,
         "unpacked_bytes": bounds.unpacked_bytes,
@@ -48,27 +52,29 @@ def check(path: Path, *, name: str, bounds: ScanBounds, part: tuple[int, int] | 
         "objects": _OBJECTS,
         "cpu_seconds": _SECONDS,
         "memory_bytes": _MEMORY,
+        "readable": [str(folder) for folder in interpreter()],
     }
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", str(_PROGRAM), json.dumps(request)],
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False,
-            env=environment() | {"HDF5_PLUGIN_PATH": "/dev/null", "HDF5_PLUGIN_PRELOAD": "::"},
-        )  # fmt: skip
+        with path.open("rb") as file:
+            status, output = WALKER.ask(request, file, environment=_environment(), seconds=_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise TimedOut(
             f"Looking through '{name}' took longer than {_SECONDS} seconds.",
             hint="Save the model again; if it is genuine and the machine was busy, upload it again.",
             stage=Stage.SCAN,
         ) from error
-    if done.returncode != 0:
-        raise _damaged(name, f"reading it ended with status {done.returncode}")
-    answer = json.loads(done.stdout)
+    if status != 0:
+        raise _damaged(name, f"reading it ended with status {status}")
+    answer = json.loads(output)
     if reason := answer.get("damaged"):
         raise _damaged(name, reason)
     if answer["findings"]:
         raise _refused(name, [Finding(f"{name}:{where}", what) for where, what in answer["findings"]])
     return Hdf5File(answer["attributes"], tuple(answer["top"]))
+
+
+def _environment() -> dict[str, str]:
+    return environment() | {"HDF5_PLUGIN_PATH": "/dev/null", "HDF5_PLUGIN_PRELOAD": "::"}
 
 
 def _refused(name: str, findings: list[Finding]) -> ScanRefused:

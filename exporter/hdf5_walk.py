@@ -1,14 +1,18 @@
-"""Lists what an HDF5 file says of itself; a program of its own: ``python hdf5_walk.py REQUEST``.
+"""Lists what an HDF5 file says of itself; a program of its own, that is asked once: by a message on its standard input.
 
-libhdf5 is C code that reads untrusted bytes, so ``hdf5_scan`` runs this in a process that may crash. Nothing is
-imported but h5py, and no dataset's content is read: only the tree of objects, their declared sizes and the few
-attributes in which Keras keeps a model. The answer is one JSON object on standard output.
+libhdf5 is C code that reads untrusted bytes, so ``hdf5_scan`` runs this in a process that may crash, and that gives up
+files, network and other processes before it reads any of them. Nothing is imported but h5py, and no dataset's content is
+read: only the tree of objects, their declared sizes and the few attributes in which Keras keeps a model. The answer is one
+JSON object on standard output.
 """
 
+import importlib.util
 import io
 import json
 import os
 import resource
+import select
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,15 +25,17 @@ _FILTERS = frozenset({h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHE
 _READ = ("model_config", "keras_version", "backend")
 _MIB = 1 << 20
 _MOST_FINDINGS = 100
+_STDIN = 0
+_IDLE_SECONDS = 900
+_LONGEST_REQUEST = 1 << 17
 
 
 def main() -> int:
-    """Walks the file that the request names, within the limits that it gives."""
-    request = json.loads(sys.argv[1])
-    resource.setrlimit(resource.RLIMIT_CPU, (request["cpu_seconds"], request["cpu_seconds"]))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_AS, (request["memory_bytes"], request["memory_bytes"]))
+    """Walks the file that comes with the request, within the limits that it gives; ends if none comes."""
+    request = _request()
+    if request is None:
+        return 0
+    confine(request)
     try:
         answer = _Walk(request).answer()
     except (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
@@ -38,11 +44,51 @@ def main() -> int:
     return 0
 
 
-class _Window(io.RawIOBase):
-    """A part of a file, as h5py reads a file of its own: for weights that lie uncompressed in a zip."""
+def _request() -> dict[str, Any] | None:
+    """What is asked on the socket that is standard input, in place of which the file comes that it is about."""
+    if not select.select([_STDIN], [], [], _IDLE_SECONDS)[0]:
+        return None
+    with socket.socket(fileno=os.dup(_STDIN)) as channel:
+        content, files, _, _ = socket.recv_fds(channel, _LONGEST_REQUEST, 1)
+    if not files:
+        return None
+    os.dup2(files[0], _STDIN)
+    os.close(files[0])
+    request: dict[str, Any] = json.loads(content)
+    return request
 
-    def __init__(self, path: str, offset: int, length: int) -> None:
-        self._file = Path(path).open("rb")  # noqa: SIM115  (closed with the process)
+
+def confine(request: dict[str, Any]) -> bool:
+    """Leaves this process its standard streams, and what Python may have to load; whether the kernel enforces all of it."""
+    for kind, most in (
+        (resource.RLIMIT_CPU, request["cpu_seconds"]),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+    ):
+        resource.setrlimit(kind, (most, most))
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (request["memory_bytes"], request["memory_bytes"]))
+    _beside("capabilities").drop()
+    files = _beside("landlock").confine([Path(folder) for folder in request["readable"]], [])
+    return bool(_beside("seccomp").deny() and files)
+
+
+def _beside(name: str) -> Any:
+    """A module of this package without the package, which would import far more."""
+    spec = importlib.util.spec_from_file_location(f"_{name}", Path(__file__).with_name(f"{name}.py"))
+    if spec is None or spec.loader is None:
+        raise ImportError(f"no {name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+class _Window(io.RawIOBase):
+    """A part of the file, as h5py reads a file of its own: for weights that lie uncompressed in a zip."""
+
+    def __init__(self, offset: int, length: int) -> None:
+        self._file = os.fdopen(_STDIN, "rb", closefd=False)  # not what Python opened when a socket was there
         self._offset, self._length, self._at = offset, length, 0
 
     def readable(self) -> bool:
@@ -71,7 +117,7 @@ class _Window(io.RawIOBase):
 class _Walk:
     def __init__(self, request: dict[str, Any]) -> None:
         self._bounds = request
-        window = _Window(request["path"], request["offset"], request["bytes"])
+        window = _Window(request["offset"], request["bytes"])
         self._file = h5py.File(window, "r")
         self._findings: list[tuple[str, str]] = []
         self._declared = 0

@@ -4,17 +4,15 @@ import ctypes
 import os
 import resource
 import signal
-import struct
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from exporter import landlock, seccomp
+from exporter import capabilities, landlock, seccomp
 from exporter.limits import Limits
 from exporter.manifest import Sandbox
 
 _PR_SET_PDEATHSIG = 1
-_CAPABILITY_VERSION_3 = 0x20080522
 _SYSTEM = tuple(
     map(Path, ("/usr", "/lib", "/lib64", "/proc", "/sys", "/dev/urandom", "/etc/ld.so.cache", "/etc/localtime"))
 )
@@ -40,8 +38,8 @@ def confine(limits: Limits, readable: Iterable[Path], directory: Path) -> Sandbo
     _limit(resource.RLIMIT_CORE, 0)
     if sys.platform == "linux":  # elsewhere the kernel does not keep to it
         _limit(resource.RLIMIT_AS, _address_space() + limits.memory_bytes)
-        _drop_capabilities()
-    files = landlock.confine([*_interpreter(), *readable], [directory, Path(os.devnull)])
+        capabilities.drop()
+    files = landlock.confine([*interpreter(), *readable], [directory, Path(os.devnull)])
     calls = seccomp.deny()
     return Sandbox(
         network="none" if calls else "reachable",
@@ -50,18 +48,11 @@ def confine(limits: Limits, readable: Iterable[Path], directory: Path) -> Sandbo
     )
 
 
-def _interpreter() -> list[Path]:
-    """Where Python and TensorFlow find what they load late; not what else lies beside this package."""
+def interpreter() -> list[Path]:
+    """Where Python and its packages find what they load late; not what else lies beside this package."""
     package = Path(__file__).resolve().parent
     found = [Path(entry).resolve() for entry in (sys.prefix, sys.base_prefix, *sys.path) if entry]
     return [package, *(path for path in found if path not in package.parents), *_SYSTEM]
-
-
-def _drop_capabilities() -> None:
-    """Root in name only: else it could look into other processes (CAP_PERFMON) and raise its limits again."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.capset(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24)) != 0:
-        raise OSError(ctypes.get_errno(), "the capabilities cannot be dropped")
 
 
 def _limit(kind: int, value: int, *, grace: int = 0) -> None:

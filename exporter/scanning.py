@@ -14,19 +14,19 @@ import hashlib
 import json
 import tempfile
 import time
-import zipfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from exporter import archive, formats, hdf5_scan, keras_scan, saved_model_scan, zip_archive
 from exporter.errors import BadOptions, ConversionFailed, Finding, NotAModel, ScanRefused, Stage, Unsupported
 from exporter.formats import Packaging, Source, SourceFormat
 from exporter.keras_scan import KerasModel, Loader
+from exporter.labels import DEFAULT_NAME as DEFAULT_LABELS
 from exporter.labels import Labels
 from exporter.labels import resolve as resolve_labels
 from exporter.limits import MIB, ScanBounds
+from exporter.opened import Opened, opened
 from exporter.options import ExportOptions
 
 _CHUNK = 1 * MIB
@@ -74,14 +74,13 @@ def scan(
     """
     started = time.monotonic()
     bounds = bounds or ScanBounds()
-    recognised = formats.recognise(source, bounds)
     allowed = frozenset(allowed_layers)
-    with _unpacked(recognised, bounds) as model:
-        found = _check(recognised, model, bounds, allowed)
-        label_names = _labels(recognised, model, options, labels, bounds)
+    with opened(source, bounds, *_label_files(options)) as model:
+        found = _check(model, allowed)
+        label_names = _labels(model, options, labels)
     sha256, size = content_digest(source, bounds)
     return ScanReport(
-        source=recognised,
+        source=model.source,
         options=options,
         labels=label_names,
         sha256=sha256,
@@ -140,26 +139,18 @@ def require_unchanged(report: ScanReport) -> None:
         )
 
 
-@contextmanager
-def _unpacked(source: Source, bounds: ScanBounds) -> Iterator[Path]:
-    """The Keras file itself, taken out of its archive where it is in one; a SavedModel is read where it is."""
-    if source.format is SourceFormat.SAVED_MODEL or not source.packed:
-        yield source.path
-        return
-    with tempfile.TemporaryDirectory(prefix="slipway-scan-") as directory:
-        model = Path(directory) / PurePosixPath(source.root).name
-        if not archive.extract_member(source.path, source.root, model, bounds):
-            raise _vanished(source, source.root)
-        yield model
+def _label_files(options: ExportOptions) -> list[str]:
+    return [options.labels] if isinstance(options.labels, str) else [DEFAULT_LABELS]
 
 
-def _check(source: Source, model: Path, bounds: ScanBounds, allowed: frozenset[str]) -> KerasModel | None:
+def _check(opened_model: Opened, allowed: frozenset[str]) -> KerasModel | None:
     """Refuses what may not be loaded; of a Keras model, says what wrote it."""
+    source, model, bounds = opened_model.source, opened_model.model, opened_model.bounds
     name = source.path.name + (f"!{source.root}" if source.packed and source.root else "")
     if source.format is SourceFormat.SAVED_MODEL:
         if source.packaging is Packaging.DIRECTORY:
             directory_files(source.path, bounds)
-        saved_model_scan.check(_graph(source, bounds), name=source.path.name)
+        saved_model_scan.check(opened_model.graph(), name=source.path.name)
         return None
     # A file out of an archive is what its own content says, as any other.
     kind = formats.recognise_inside(model, bounds) if source.packed else source.format
@@ -214,50 +205,22 @@ def _check_weights(model: Path, member: str, name: str, bounds: ScanBounds) -> N
         hdf5_scan.check(weights, name=name, bounds=bounds)
 
 
-def _labels(
-    source: Source, model: Path, options: ExportOptions, beside: Path | None, bounds: ScanBounds
-) -> Labels | None:
-    if source.format is not SourceFormat.SAVED_MODEL:
-        return resolve_labels(options, beside, lambda name: _inside(source, model, name, bounds), bounds)
-    given = [name for name in ("labels", "image", "logits") if getattr(options, name) is not None]
-    if given or beside is not None:
+def _labels(model: Opened, options: ExportOptions, beside: Path | None) -> Labels | None:
+    def inside(name: str) -> bytes | None:
+        content = model.beside(name)
+        return model.within(name) if content is None else content
+
+    found = resolve_labels(options, beside, inside, model.bounds)
+    given = [name for name in ("image", "logits") if getattr(options, name) is not None]
+    if found is None and given:
         raise BadOptions(
-            f"'{source.path.name}' is a SavedModel, which is served with its own signatures; "
-            f"{given[0] if given or beside is None else beside.name} can do nothing for it.",
-            hint="Leave it out, or upload the Keras model instead, which gets a classify_image signature.",
+            f"'{model.source.path.name}' has no labels, and without them {given[0]} does nothing: "
+            "it is for classify_image.",
+            hint=f"Put the class names beside the model, one a line, or into the options; or leave {given[0]} out.",
             stage=Stage.SCAN,
             code="option_without_effect",
         )
-    return None
-
-
-def _inside(source: Source, model: Path, name: str, bounds: ScanBounds) -> bytes | None:
-    """A file that came with a Keras model: beside it in its archive, else in the .keras file itself."""
-    at_most = bounds.labels_bytes
-    if source.packed:
-        folder = source.root.rpartition("/")[0]
-        beside = f"{folder}/{name}" if folder else name
-        if beside in source.members:
-            return archive.read_member(source.path, beside, at_most=at_most, bounds=bounds)
-    return archive.read_member(model, name, at_most=at_most, bounds=bounds) if zipfile.is_zipfile(model) else None
-
-
-def _graph(source: Source, bounds: ScanBounds) -> bytes:
-    if source.packed:
-        name = source.root + formats.SAVED_MODEL
-        content = archive.read_member(source.path, name, at_most=bounds.graph_bytes, bounds=bounds)
-        if content is None:
-            raise _vanished(source, name)
-        return content
-    file = source.path / formats.SAVED_MODEL
-    if file.stat().st_size > bounds.graph_bytes:
-        raise archive.too_large(f"{source.path.name}/{file.name}", bounds.graph_bytes)
-    return file.read_bytes()
-
-
-def _vanished(source: Source, name: str) -> NotAModel:
-    """It was recognised by this very file, so it went away since."""
-    return NotAModel(f"'{source.path.name}' has no {name}.", hint="Upload it again.", stage=Stage.SCAN)
+    return found
 
 
 def _identity(sha256: str, options: ExportOptions, found: Labels | None) -> str:

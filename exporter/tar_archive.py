@@ -7,8 +7,8 @@ The format is POSIX.1-2001's ustar and pax, with GNU's long names and sizes.
 
 import gzip
 import zlib
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.archive_rules import Member, accepted, damaged, plain_name, refused
@@ -42,7 +42,19 @@ def is_tar(head: bytes) -> bool:
     return len(head) >= _BLOCK and head[:_BLOCK] != _EMPTY and _checksum_holds(head[:_BLOCK])
 
 
-def list_members(path: Path, bounds: ScanBounds) -> list[Member]:
+@dataclass(frozen=True)
+class Keep:
+    """Which members to keep while a tar is read through, as to look for them later is to unpack all of it again.
+
+    They are kept under numbers, in ``directory``: a name is trusted when the whole archive is.
+    """
+
+    directory: Path
+    wanted: Callable[[Member], bool]
+    files: dict[str, Path] = field(default_factory=dict)
+
+
+def list_members(path: Path, bounds: ScanBounds, keep: Keep | None = None) -> list[Member]:
     """The files in a tar, once none of them could leave its folder or fill the disk. Reads the whole stream.
 
     Raises:
@@ -50,7 +62,14 @@ def list_members(path: Path, bounds: ScanBounds) -> list[Member]:
         ScanRefused: a member is absolute, climbs out, is a link, a device, sparse or there twice, or they are too
             many, or inflate beyond ``bounds``.
     """
-    return accepted(path, [member for member, _ in _entries(path, bounds)], bounds)
+    members: list[Member] = []
+    for found, pieces in _entries(path, bounds):
+        if keep is not None and not (found.is_folder or found.problem) and keep.wanted(found):
+            keep.files[found.name] = keep.directory / str(len(members))
+            with keep.files[found.name].open("xb") as file:
+                file.writelines(pieces)
+        members.append(found)
+    return accepted(path, members, bounds)
 
 
 def contents(path: Path, bounds: ScanBounds) -> Iterator[tuple[Member, Iterator[bytes]]]:

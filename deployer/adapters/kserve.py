@@ -24,11 +24,16 @@ def label(model: str) -> str:
 
 
 def scaled(replicas: int) -> dict[str, Any]:
-    """The merge patch that sets the replicas of an InferenceService: without an autoscaler, which would not take 0."""
-    return {
-        "metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "external"}},
-        "spec": {"predictor": {"minReplicas": replicas}},
-    }
+    """The merge patch that sets the replicas of an InferenceService without an autoscaler."""
+    return {"spec": {"predictor": {"minReplicas": replicas}}}
+
+
+def is_autoscaled(service: Mapping[str, Any]) -> bool:
+    """Whether KServe leaves the replicas to an autoscaler.
+
+    Such a Deployment does not go to 0, and could not come back: the autoscaler rests while it is there. It must go whole.
+    """
+    return bool(service["metadata"].get("annotations", {}).get("serving.kserve.io/autoscalerClass") == "hpa")
 
 
 def workload(

@@ -103,20 +103,16 @@ class KubernetesWorkloads:
     def scale(self, model: str, version: int, replicas: int) -> None:
         """Sets a version's replicas; a version that has no objects stays without."""
         name = version_object(model, version)
-        kind = "InferenceService" if self._kserve else "Deployment"
-        body = kserve.scaled(replicas) if self._kserve else {"spec": {"replicas": replicas}}
-
-        def scaled(client: DynamicClient) -> None:
-            with suppress(NotFoundError):
-                client.patch(
-                    client.resources.get(kind=kind), body=body, name=name,
-                    namespace=NAMESPACE, content_type="application/merge-patch+json", field_manager=FIELD_MANAGER,
-                    _request_timeout=_TIMEOUT,
-                )  # fmt: skip
-
+        if self._kserve:
+            found = self._get("InferenceService", name)
+            if found is not None and replicas == 0 and kserve.is_autoscaled(found):
+                self._delete("InferenceService", name)
+            else:
+                self._patch("InferenceService", name, kserve.scaled(replicas), f"scale '{name}' to {replicas}")
+            return
         if replicas == 0:  # an autoscaler would bring it back
             self._delete("HorizontalPodAutoscaler", name)
-        self._ask(f"scale '{name}' to {replicas}", scaled)
+        self._patch("Deployment", name, {"spec": {"replicas": replicas}}, f"scale '{name}' to {replicas}")
 
     def delete_version(self, model: str, version: int) -> None:
         """Deletes a version's objects, those that are there."""
@@ -157,6 +153,16 @@ class KubernetesWorkloads:
             return body
 
         return self._ask(f"get {kind} '{name}'", got)
+
+    def _patch(self, kind: str, name: str, body: Mapping[str, Any], what: str) -> None:
+        def patched(client: DynamicClient) -> None:
+            with suppress(NotFoundError):
+                client.patch(
+                    client.resources.get(kind=kind), body=dict(body), name=name, namespace=NAMESPACE,
+                    content_type="application/merge-patch+json", field_manager=FIELD_MANAGER, _request_timeout=_TIMEOUT,
+                )  # fmt: skip
+
+        self._ask(what, patched)
 
     def _delete(self, kind: str, name: str) -> None:
         def deleted(client: DynamicClient) -> None:

@@ -13,6 +13,8 @@ from exporter.manifest import Golden
 
 MOST_BYTES = 1_400_000
 """Of JSON: an image of 299 by 299 in numbers of one digit, which takes some ten ms to parse."""
+FEW = 8_000
+"""Numbers in a request up to which it is kept as a golden one beside one with an image."""
 _UNKNOWN_TO_REST = frozenset({"float16", "bfloat16"})
 
 

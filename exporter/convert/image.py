@@ -1,7 +1,8 @@
 """``classify_image``: from the bytes of an image file to the names of its classes, all in the graph."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,59 +10,51 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from exporter.convert import decoding, inference
+from exporter.convert import inference
 from exporter.convert.interface import Interface
+from exporter.convert.pixels import Pixels
 from exporter.convert.served import Arrays
 from exporter.errors import BadOptions, Stage
-from exporter.manifest import Image, Inferable
+from exporter.manifest import Image, Inferable, TensorSpec
 from exporter.options import ExportOptions, ImageOptions, Scaling
 
 SIGNATURE = "classify_image"
 IMAGE_BYTES, LABELS, SCORES = "image_bytes", "labels", "scores"
 LABEL_FILE = "labels.txt"
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-_IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
-
 
 @dataclass(frozen=True)
 class Classifier:
-    """An image classifier: how its input is made, what its output means, the labels and how many of them to return."""
+    """An image classifier: what its input is, what its output means, the labels and how many of them to return."""
 
-    image: Image
-    dtype: tf.DType
+    pixels: Pixels
+    logits: bool
+    inferred: tuple[Inferable, ...]
+    """What was found out, and not given."""
     classes: int
     labels: tuple[str, ...]
     top: int
 
-    def pixels(self, image_bytes: Any, index: Any) -> Any:
-        """A scalar string to a float32 [height, width, channels], scaled as the model wants it.
-
-        ``index`` is its place in the batch, which an error tells.
-        """
-        plan = self.image
-        decoded = decoding.decode(image_bytes, index, plan.channels)
-        resized = tf.image.resize(decoded, (plan.height, plan.width))
-        match plan.scaling:
-            case Scaling.UNIT:
-                return resized / 255.0
-            case Scaling.TF:
-                return resized / 127.5 - 1.0
-            case Scaling.CAFFE:
-                return resized[..., ::-1] - tf.constant(_IMAGENET_MEAN_BGR)
-            case Scaling.TORCH:
-                return (resized / 255.0 - tf.constant(_IMAGENET_MEAN)) / tf.constant(_IMAGENET_DEVIATION)
-            case Scaling.NONE:
-                return resized
+    @property
+    def image(self) -> Image:
+        """As the manifest has it."""
+        plan = self.pixels
+        return Image(
+            height=plan.height,
+            width=plan.width,
+            channels=plan.channels,
+            scaling=plan.scaling,
+            logits=self.logits,
+            inferred=list(self.inferred),
+        )
 
     def probabilities(self, output: Any) -> Any:
         """The model's output [N, classes] to float32 [N, labels]."""
         output = tf.cast(output, tf.float32)
         if self.classes == 1:
-            positive = tf.sigmoid(output) if self.image.logits else output
+            positive = tf.sigmoid(output) if self.logits else output
             return tf.concat([1.0 - positive, positive], axis=1)
-        return tf.nn.softmax(output) if self.image.logits else output
+        return tf.nn.softmax(output) if self.logits else output
 
     @property
     def returned(self) -> int:
@@ -70,33 +63,72 @@ class Classifier:
 
 
 def classifier(
-    model: keras.Model, face: Interface, labels: tuple[str, ...], options: ExportOptions, outputs: Arrays
+    model: keras.Model,
+    face: Interface,
+    labels: tuple[str, ...],
+    options: ExportOptions,
+    answer: Callable[[Pixels], Arrays],
 ) -> Classifier:
-    """How ``model`` classifies images; ``outputs`` are its answers to seeded inputs.
+    """How ``model`` classifies images; ``answer`` gives its outputs for some images of a size, with channels and scaling.
 
     Raises:
         BadOptions: it is no image classifier, or the labels or the image options do not fit it.
     """
-    spec, classes = _image_input(face, outputs)
-    height, width, channels = spec.shape[1:]
-    if len(labels) != max(classes, 2):
-        wanted = "two labels (one unit tells two classes apart)" if classes == 1 else f"{classes} labels"
-        raise _bad(f"There are {len(labels)} labels, and the model's output needs {wanted}.", code="label_count")
-    given = options.image or ImageOptions()
-    sides = {"height": _side("height", given.height, height), "width": _side("width", given.width, width)}
-    scaling = given.scaling or inference.scaling(model)
-    if scaling in (Scaling.CAFFE, Scaling.TORCH) and channels != 3:
-        raise _bad(f"image.scaling: {scaling} is for three channels, and the model takes {channels}.")
-    logits = options.logits if options.logits is not None else inference.logits(model, next(iter(outputs.values())))
-    inferred: list[Inferable] = [name for name, value in _given(given, options).items() if value is None]
-    plan = Image(**sides, channels=channels, scaling=scaling, logits=logits, inferred=inferred)
-    return Classifier(plan, spec.dtype, classes, labels, options.top)
+    fitting = _Fitting(labels, options, lambda: inference.scaling(model), partial(inference.logits, model))
+    return fitting.classifier(list(face.inputs.values()), answer)
+
+
+def classifier_of_signature(
+    inputs: Mapping[str, TensorSpec],
+    labels: tuple[str, ...],
+    options: ExportOptions,
+    answer: Callable[[Pixels], Arrays],
+) -> Classifier:
+    """How a signature classifies images, of which nothing is known but its inputs and what it answers.
+
+    Raises:
+        BadOptions: as ``classifier`` does, or the scaling is not given, which a graph does not tell.
+    """
+    fitting = _Fitting(labels, options, _unknown_scaling, inference.are_logits)
+    return fitting.classifier([tf.TensorSpec(spec.shape, spec.dtype) for spec in inputs.values()], answer)
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """Labels and options, and how to find out what the options leave open."""
+
+    labels: tuple[str, ...]
+    options: ExportOptions
+    own_scaling: Callable[[], Scaling]
+    own_logits: Callable[[np.ndarray[Any, Any]], bool]
+
+    def classifier(self, inputs: list[tf.TensorSpec], answer: Callable[[Pixels], Arrays]) -> Classifier:
+        given = self.options.image or ImageOptions()
+        pixels = self._pixels(_image_input(inputs), given)
+        output = _one_score_a_class(answer(pixels))
+        classes = int(output.shape[1])
+        if len(self.labels) != max(classes, 2):
+            wanted = "two labels (one unit tells two classes apart)" if classes == 1 else f"{classes} labels"
+            raise _bad(
+                f"There are {len(self.labels)} labels, and the model's output needs {wanted}.", code="label_count"
+            )
+        logits = self.options.logits if self.options.logits is not None else self.own_logits(output)
+        inferred = tuple(name for name, value in _given(given, self.options).items() if value is None)
+        return Classifier(pixels, logits, inferred, classes, self.labels, self.options.top)
+
+    def _pixels(self, spec: tf.TensorSpec, given: ImageOptions) -> Pixels:
+        own_height, own_width, channels = spec.shape[1:]
+        height, width = _side("height", given.height, own_height), _side("width", given.width, own_width)
+        scaling = given.scaling or self.own_scaling()
+        if scaling in (Scaling.CAFFE, Scaling.TORCH) and channels != 3:
+            raise _bad(f"image.scaling: {scaling} is for three channels, and the model takes {channels}.")
+        return Pixels(height, width, channels, scaling, spec.dtype)
 
 
 def label_table(labels: Sequence[str], directory: Path) -> tf.lookup.StaticHashTable:
     """A table from a class's index to its label, read from an asset of the servable."""
     file = directory / LABEL_FILE
-    file.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+    write_labels(labels, file)
     initializer = tf.lookup.TextFileInitializer(
         str(file),
         key_dtype=tf.int64,
@@ -107,17 +139,16 @@ def label_table(labels: Sequence[str], directory: Path) -> tf.lookup.StaticHashT
     return tf.lookup.StaticHashTable(initializer, default_value="")
 
 
+def write_labels(labels: Sequence[str], file: Path) -> None:
+    """Writes the asset: one label a line."""
+    file.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+
+
 def trace(serve: Any, how: Classifier, table: tf.lookup.StaticHashTable) -> Any:
     """The concrete function of ``classify_image``, which calls that of ``serving_default`` and does not repeat it."""
-    plan = how.image
-    pixels = tf.TensorSpec((plan.height, plan.width, plan.channels), tf.float32)
 
     def classify_image(image_bytes: Any) -> dict[str, Any]:
-        images = (image_bytes, tf.range(tf.size(image_bytes)))
-        batch = tf.map_fn(lambda image: how.pixels(*image), images, fn_output_signature=pixels)
-        output = next(iter(serve(tf.cast(batch, how.dtype)).values()))
-        scores, indices = tf.math.top_k(how.probabilities(output), how.returned)
-        return {LABELS: table.lookup(tf.cast(indices, tf.int64)), SCORES: scores}
+        return ranked(how, next(iter(serve(how.pixels.decoded(image_bytes)).values())), table.lookup)
 
     signature = [tf.TensorSpec([None], tf.string, name=IMAGE_BYTES)]
     return tf.function(
@@ -125,20 +156,10 @@ def trace(serve: Any, how: Classifier, table: tf.lookup.StaticHashTable) -> Any:
     ).get_concrete_function()
 
 
-def sample_images(how: Classifier, count: int) -> Arrays:
-    """Seeded noise as PNG files, small enough for a golden request."""
-    generator = np.random.default_rng(count)
-    shape = (min(how.image.height, 32), min(how.image.width, 32), how.image.channels)
-    images = [tf.io.encode_png(generator.integers(0, 256, size=shape, dtype=np.uint8)).numpy() for _ in range(count)]
-    return {IMAGE_BYTES: np.array(images, dtype=object)}
-
-
-def batch(how: Classifier, inputs: Arrays) -> np.ndarray[Any, Any]:
-    """What ``classify_image`` should hand the model for these images: numbers [N, height, width, channels]."""
-    contents = enumerate(inputs[IMAGE_BYTES])
-    pixels = tf.stack([how.pixels(tf.constant(content), tf.constant(index)) for index, content in contents])
-    numbers: np.ndarray[Any, Any] = tf.cast(pixels, how.dtype).numpy()
-    return numbers
+def ranked(how: Classifier, output: Any, label_of: Callable[[Any], Any]) -> dict[str, Any]:
+    """The model's output [N, classes] to the outputs of ``classify_image``; ``label_of`` takes int64 indices."""
+    scores, indices = tf.math.top_k(how.probabilities(output), how.returned)
+    return {LABELS: label_of(tf.cast(indices, tf.int64)), SCORES: scores}
 
 
 def expected(how: Classifier, output: np.ndarray[Any, Any]) -> tuple[Arrays, bool]:
@@ -153,17 +174,31 @@ def expected(how: Classifier, output: np.ndarray[Any, Any]) -> tuple[Arrays, boo
     return {LABELS: names, SCORES: ranked[:, :top].astype(np.float32)}, clear
 
 
-def _image_input(face: Interface, outputs: Arrays) -> tuple[tf.TensorSpec, int]:
-    specs = list(face.inputs.values())
+def _image_input(specs: list[tf.TensorSpec]) -> tf.TensorSpec:
     if len(specs) != 1 or specs[0].shape.rank != 4 or not specs[0].dtype.is_floating:
-        raise _no_classifier("it does not take one batch of images in floating point")
+        taken = ", ".join(f"{spec.dtype.name} of shape {spec.shape}" for spec in specs) or "nothing"
+        raise _no_classifier(f"it does not take one batch of images in floating point, but {taken}")
     if specs[0].shape[3] not in (1, 3, 4):
         raise _no_classifier(f"its input {specs[0].shape} has no 1, 3 or 4 channels in the last dimension")
     if specs[0].shape[0] is not None:
         raise _no_classifier(f"its batch size is fixed to {specs[0].shape[0]}")
-    if len(outputs) != 1 or next(iter(outputs.values())).ndim != 2:
-        raise _no_classifier("it does not give one score for each class")
-    return specs[0], int(next(iter(outputs.values())).shape[1])
+    return specs[0]
+
+
+def _one_score_a_class(outputs: Arrays) -> np.ndarray[Any, Any]:
+    found = list(outputs.values())
+    if len(found) != 1 or found[0].ndim != 2 or not tf.as_dtype(found[0].dtype).is_floating:
+        given = ", ".join(f"{tf.as_dtype(array.dtype).name} of shape {array.shape}" for array in found)
+        raise _no_classifier(f"it does not give one score for each class, but {given}")
+    return found[0]
+
+
+def _unknown_scaling() -> Scaling:
+    raise _bad(
+        "A SavedModel does not tell how its images are scaled, so image.scaling has to be given with the labels: "
+        "unit (0 to 1), tf (-1 to 1), caffe, torch, or none, where the model scales them itself.",
+        code="image_scaling",
+    )
 
 
 def _given(image: ImageOptions, options: ExportOptions) -> dict[Inferable, object]:

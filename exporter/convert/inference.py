@@ -40,7 +40,7 @@ def scaling(model: keras.Model) -> Scaling:
 
 def scales_itself(model: keras.Model) -> bool:
     """Whether something scales the input before the first layer that has learned weights."""
-    for operation in _operations(model):
+    for operation in operations(model):
         kind = type(operation).__name__
         if kind in _SCALING_LAYERS or _is_arithmetic(operation, kind):
             return True
@@ -61,6 +61,11 @@ def logits(model: keras.Model, output: np.ndarray[Any, Any]) -> bool:
             return True
         if activation in _PROBABILITIES:
             return False
+    return are_logits(output)
+
+
+def are_logits(output: np.ndarray[Any, Any]) -> bool:
+    """Whether scores [N, classes] are no probabilities."""
     values = output.astype(np.float64)
     within = bool(np.all((values >= 0.0) & (values <= 1.0)))
     return not within if values.shape[1] == 1 else not (within and np.allclose(values.sum(axis=1), 1.0, atol=1e-2))
@@ -73,11 +78,12 @@ def _is_arithmetic(operation: Any, kind: str) -> bool:
     return kind in _ARITHMETIC if kind != "TFOpLambda" else operation.get_config()["function"] in _ARITHMETIC_OF_2
 
 
-def _operations(model: Any) -> Iterator[Any]:
+def operations(model: Any) -> Iterator[Any]:
+    """A model's layers and operations, those of the models in it included, in their order."""
     is_sequence = isinstance(model, keras.Sequential) or not isinstance(model, keras.Model)
     for operation in model.layers if is_sequence else model.operations:
         if _is_model(operation):
-            yield from _operations(operation)
+            yield from operations(operation)
         else:
             yield operation
 

@@ -15,7 +15,8 @@ import tensorflow as tf
 from exporter.errors import Stage, Unsupported
 from exporter.manifest import TensorSpec
 
-_ROW_LENGTHS = "_row_lengths"
+ROW_LENGTHS = "_row_lengths"
+"""Ends the name of the tensor that says how much of each row of another is meant."""
 _NO_KEY = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -52,54 +53,67 @@ def interface(model: keras.Model) -> Interface:
     names = names_of(structure, [tensor.name for tensor in model.inputs])
     output_names = [tensor._keras_history.operation.name for tensor in model.outputs]
 
-    slots = [_Slot(name, tensor) for name, tensor in zip(names, model.inputs, strict=True)]
+    slots = [
+        Slot(name, tf.TensorShape(tensor.shape), tf.as_dtype(tensor.dtype), ragged=tensor.ragged, sparse=tensor.sparse)
+        for name, tensor in zip(names, model.inputs, strict=True)
+    ]
 
-    def call(*tensors: Any) -> dict[str, Any]:
+    def call(inputs: list[Any]) -> list[tuple[str, Any]]:
+        outputs = model(keras.tree.pack_sequence_as(structure, inputs), training=False)
+        return list(zip(names_of(outputs, output_names), keras.tree.flatten(outputs), strict=True))
+
+    return of_slots(slots, call)
+
+
+def of_slots(slots: Sequence["Slot"], call: Callable[[list[Any]], list[tuple[str, Any]]]) -> Interface:
+    """The signature of a ``call`` that takes a model's own inputs, one for each slot, and gives its outputs and their names."""
+
+    def call_with_dense(*tensors: Any) -> dict[str, Any]:
         given = iter(tensors)
-        outputs = model(keras.tree.pack_sequence_as(structure, [slot.taken(given) for slot in slots]), training=False)
-        flat = zip(names_of(outputs, output_names), keras.tree.flatten(outputs), strict=True)
-        return {key: dense for name, output in flat for key, dense in _dense(name, output).items()}
+        outputs = call([slot.taken(given) for slot in slots])
+        return {key: dense for name, output in outputs for key, dense in _dense(name, output).items()}
 
-    return Interface({name: spec for slot in slots for name, spec in slot.specs().items()}, call)
+    return Interface({name: spec for slot in slots for name, spec in slot.specs().items()}, call_with_dense)
 
 
-class _Slot:
+class Slot:
     """One input of the model, which one or two dense tensors stand for."""
 
-    def __init__(self, name: str, tensor: keras.KerasTensor) -> None:
-        self._name, self._tensor = name, tensor
-        if tensor.ragged and len(tensor.shape) < 2:
-            raise _no_dense_form(name)
+    def __init__(self, name: str, shape: tf.TensorShape, dtype: tf.DType, *, ragged: bool, sparse: bool) -> None:
+        self._name, self._shape, self._dtype, self._ragged, self._sparse = name, shape, dtype, ragged, sparse
+        if ragged and len(shape) < 2:
+            raise no_dense_form(name)
 
     def specs(self) -> dict[str, tf.TensorSpec]:
         """The dense tensors, in the order in which ``taken`` takes them."""
-        values = {self._name: tf.TensorSpec(self._tensor.shape, self._tensor.dtype, name=self._name)}
-        if not self._tensor.ragged:
+        values = {self._name: tf.TensorSpec(self._shape, self._dtype, name=self._name)}
+        if not self._ragged:
             return values
-        lengths = self._name + _ROW_LENGTHS
-        return values | {lengths: tf.TensorSpec(self._tensor.shape[:1], tf.int64, name=lengths)}
+        lengths = self._name + ROW_LENGTHS
+        return values | {lengths: tf.TensorSpec(self._shape[:1], tf.int64, name=lengths)}
 
     def taken(self, given: Iterator[Any]) -> Any:
         """What the model takes, from as many of the given tensors as there are specs."""
         values = next(given)
-        if self._tensor.ragged:
+        if self._ragged:
             return tf.RaggedTensor.from_tensor(values, lengths=next(given))
-        return tf.sparse.from_dense(values) if self._tensor.sparse else values
+        return tf.sparse.from_dense(values) if self._sparse else values
 
 
 def _dense(name: str, output: Any) -> dict[str, Any]:
     match output:
         case tf.RaggedTensor(ragged_rank=1):
-            return {name: output.to_tensor(), name + _ROW_LENGTHS: output.row_lengths()}
+            return {name: output.to_tensor(), name + ROW_LENGTHS: output.row_lengths()}
         case tf.RaggedTensor():
-            raise _no_dense_form(name)
+            raise no_dense_form(name)
         case tf.SparseTensor():
             return {name: tf.sparse.to_dense(output)}
         case _:
             return {name: output}
 
 
-def _no_dense_form(name: str) -> Unsupported:
+def no_dense_form(name: str) -> Unsupported:
+    """The refusal of a tensor that no dense ones can stand for."""
     return Unsupported(
         f"'{name}' is ragged in more than its second dimension, which has no form in a request.",
         hint="Give the model dense tensors, padded where lengths differ.",

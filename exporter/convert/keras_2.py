@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from exporter.convert.interface import Interface, names_of
+from exporter.convert.interface import Interface, Slot, names_of, no_dense_form, of_slots
 from exporter.errors import Stage, Unsupported
 
 
@@ -39,7 +39,7 @@ def interface(model: Any) -> Interface:
     """The signature of a model: its dict keys where it has them, else the names of its input and output layers.
 
     Raises:
-        Unsupported: the model was never built, or takes sparse or ragged tensors.
+        Unsupported: the model was never built, or its ragged tensors have no dense form.
     """
     if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
         raise Unsupported(
@@ -48,26 +48,24 @@ def interface(model: Any) -> Interface:
             stage=Stage.TRACE,
             code="not_built",
         )
-    for tensor in model.inputs:
-        if not isinstance(tensor.type_spec, tf.TensorSpec):
-            raise Unsupported(
-                f"The input '{tensor.name}' is sparse or ragged, which has no form in a REST request.",
-                hint="Give the model a dense input, padded where lengths differ.",
-                stage=Stage.TRACE,
-                code="composite_tensor",
-            )
     structure = model.input if isinstance(model.input, dict | list | tuple) else model.inputs[0]
     names = names_of(structure, model.input_names)
 
-    def call(*tensors: Any) -> dict[str, Any]:
-        outputs = model(tf.nest.pack_sequence_as(structure, list(tensors)), training=False)
-        return dict(zip(names_of(outputs, model.output_names), tf.nest.flatten(outputs), strict=True))
+    def call(inputs: list[Any]) -> list[tuple[str, Any]]:
+        outputs = model(tf.nest.pack_sequence_as(structure, inputs), training=False)
+        return list(zip(names_of(outputs, model.output_names), tf.nest.flatten(outputs), strict=True))
 
-    inputs = {
-        name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name)
-        for name, tensor in zip(names, model.inputs, strict=True)
-    }
-    return Interface(inputs, call)
+    return of_slots([_slot(name, tensor.type_spec) for name, tensor in zip(names, model.inputs, strict=True)], call)
+
+
+def _slot(name: str, spec: Any) -> Slot:
+    match spec:
+        case tf.RaggedTensorSpec(ragged_rank=1):
+            return Slot(name, spec.shape, spec.dtype, ragged=True, sparse=False)
+        case tf.TensorSpec() | tf.SparseTensorSpec():
+            return Slot(name, spec.shape, spec.dtype, ragged=False, sparse=isinstance(spec, tf.SparseTensorSpec))
+        case _:
+            raise no_dense_form(name)
 
 
 def _tf_keras() -> Any:

@@ -9,6 +9,8 @@ import keras
 from exporter import archive
 from exporter.convert import keras_2
 from exporter.convert.interface import Interface, interface
+from exporter.convert.reasons import reason
+from exporter.convert.unfilled import unfilled_variables
 from exporter.errors import ConversionFailed, Stage, Unsupported
 from exporter.formats import Packaging, SourceFormat
 from exporter.job import Job
@@ -32,10 +34,9 @@ def load(job: Job) -> tuple[Any, Interface]:
         trusted = _trusted(job.allowed_layers)
         model = _load_3(path, trusted) if keras_3 else keras_2.load(path, trusted)
     except _FAILURES as error:
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
         version = f"Keras {keras.__version__}" if keras_3 else keras_2.version()
         raise ConversionFailed(
-            f"{version} cannot load the model: {text.replace(str(path), 'the file')}",
+            f"{version} cannot load the model: {reason(error).replace(str(path), 'the file')}",
             hint="Check that it loads where it was made, and save it again with the newest Keras 3.",
             stage=Stage.LOAD,
             code="does_not_load",
@@ -71,7 +72,8 @@ def unpacked(job: Job) -> Path:
 
 
 def _load_3(path: Path, trusted: dict[str, Any]) -> Any:
-    return keras.saving.load_model(str(path), compile=False, safe_mode=True, custom_objects=trusted)
+    with unfilled_variables():
+        return keras.saving.load_model(str(path), compile=False, safe_mode=True, custom_objects=trusted)
 
 
 def _trusted(allowed: frozenset[str]) -> dict[str, Any]:

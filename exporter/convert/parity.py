@@ -1,4 +1,4 @@
-"""Whether two sets of outputs are the same model's, and seeded inputs to ask for them."""
+"""Whether two sets of outputs are the same model's."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,12 +13,6 @@ from exporter.manifest import Parity, TensorSpec
 
 BATCH_SIZES = (1, 2)
 """One that could be mistaken for a fixed size, and the smallest that could not."""
-_SIDE = 96
-"""Height and width for images of any size: most convolutional networks need more than 32, few more than 75."""
-_LENGTH = 8
-"""For any other dimension that is not fixed."""
-_LARGE = 50_000
-"""Numbers in an input, from which on each may have one digit only."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +40,6 @@ def tolerance_of(dtypes: Iterable[str]) -> Tolerance:
     """The tolerance for a model that computes in ``dtypes``: that of the coarsest."""
     known = [_BY_DTYPE[dtype] for dtype in dtypes if dtype in _BY_DTYPE]
     return max(known, key=lambda tolerance: tolerance.rtol, default=EXACT)
-
-
-def inputs_for(specs: dict[str, TensorSpec], batch: int, *, highest: float = 1.0) -> Arrays:
-    """Seeded inputs: floats from 0 to ``highest``, integers 0 and 1.
-
-    As they are to be a golden request too, floats have few digits: two decimals, and for images but one digit.
-    """
-    generator = np.random.default_rng(batch)
-    return {name: _values(generator, spec, batch, highest) for name, spec in sorted(specs.items())}
 
 
 def batch_sizes(specs: Iterable[TensorSpec]) -> list[int]:
@@ -105,28 +90,6 @@ def summary(differences: list[tuple[float, float]], sizes: list[int], tolerance:
         rtol=tolerance.rtol,
         atol=tolerance.atol,
     )
-
-
-def _values(generator: np.random.Generator, spec: TensorSpec, batch: int, highest: float) -> np.ndarray[Any, Any]:
-    dimensions = [None] if spec.shape is None else spec.shape
-    shape = [batch if index == 0 else _dimension(spec, index, size) for index, size in enumerate(dimensions)]
-    if spec.dtype == "string":
-        return np.full(shape, b"slipway", dtype=object)
-    dtype = tf.as_dtype(spec.dtype)
-    if dtype.is_floating:
-        values = generator.random(shape) * highest
-        if values.size > _LARGE:
-            return np.asarray(generator.integers(0, 10, size=shape) / (1 if highest > 1 else 10)).astype(
-                dtype.as_numpy_dtype
-            )
-        return np.asarray(values.round(2)).astype(dtype.as_numpy_dtype)
-    return np.asarray(generator.integers(0, 2, size=shape)).astype(dtype.as_numpy_dtype)
-
-
-def _dimension(spec: TensorSpec, index: int, size: int | None) -> int:
-    if size is not None:
-        return size
-    return _SIDE if len(spec.shape or []) == 4 and index in (1, 2) else _LENGTH
 
 
 def _compare_one(

@@ -1,15 +1,22 @@
-"""A SavedModel, which already is a servable: unpacked, repackaged unchanged, warmed up, proven to load and answer."""
+"""A SavedModel, which already is a servable: unpacked, repackaged, warmed up, proven to load and answer.
+
+Its graph and its variables stay as they are; an image classifier with labels gets ``classify_image`` (``attached``).
+"""
 
 import shutil
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from exporter.convert import parity, warmup
-from exporter.convert.golden import golden
+from exporter.convert import attached, drawing, image, parity, vocabulary, warmup
+from exporter.convert.drawing import Known
+from exporter.convert.golden import FEW, golden
+from exporter.convert.lean import SERVING_DEFAULT
 from exporter.convert.loading import unpacked
 from exporter.convert.made import Enter, Made
+from exporter.convert.reasons import reason
 from exporter.convert.served import Arrays, Served
 from exporter.errors import ConversionFailed, Stage
 from exporter.job import Job
@@ -23,27 +30,39 @@ _Answers = dict[tuple[str, int], tuple[Arrays, Arrays]]
 
 
 def repackage(job: Job, target: Path, enter: Enter) -> Made:
-    """Copies the files that TensorFlow Serving reads, and adds warm-up requests where it has none.
+    """Copies the files that TensorFlow Serving reads, and adds ``classify_image`` if there are labels, and warm-up requests.
 
     Keras never sees them, and nothing but signatures is run.
 
     Raises:
+        BadOptions: there are labels, and it is no image classifier, or they do not fit it.
         ConversionFailed: it does not load, or its default signature does not answer.
         ParityFailed: the copy answers otherwise than the original.
     """
     enter(Stage.LOAD)
     source = unpacked(job)
+    how = None
     with Served(source) as original:
-        before, repeatable = _answers(original)
+        own = sorted(original.signatures)
+        known = _known(original, source)
+        before, repeatable = _answers(original, own, known)
+        _require_numbers(before)
+        if job.labels is not None:
+            enter(Stage.TRACE)
+            how = attached.classifier(original, job.labels, job.options)
+            of_images = attached.answers(original, how)
     enter(Stage.WRITE)
     _copy(source, target)
+    if how is not None:
+        attached.write(target, how)
     enter(Stage.VERIFY)
-    with Served(target) as copy:
-        after, _ = _answers(copy)
+    with Served(target, optimized=True) as copy:  # as graphs of any making come here, unlike those of ``serving_graph``
         signatures = copy.signatures
-        if repeatable and not (target / warmup.FILE).exists():
-            warmup.write(target, _warmups(before, signatures))
-        warmup.replay(copy, target)
+        after, _ = _answers(copy, own, known, before.keys())
+        if how is not None:
+            after |= {(image.SIGNATURE, size): attached.ask(copy, *asked) for size, asked in of_images.items()}
+            before |= {(image.SIGNATURE, size): asked for size, asked in of_images.items()}
+        _warm_up(copy, target, _warmups(before, signatures) if repeatable else {})
     tolerance = parity.tolerance_of(
         tensor.dtype for signature in signatures.values() for tensor in signature.outputs.values()
     )
@@ -53,15 +72,47 @@ def repackage(job: Job, target: Path, enter: Enter) -> Made:
     ]
     return Made(
         signatures=signatures,
-        image=None,
+        image=how.image if how else None,
         golden=_golden(before) if repeatable else [],  # a counter's answer proves nothing, and asking changes it
         parity=parity.summary(differences, sorted({size for _, size in before}), tolerance),
     )
 
 
+def _known(served: Served, source: Path) -> Known:
+    """Words, if there is a signature that takes any."""
+    inputs = (spec for signature in served.signatures.values() for spec in signature.inputs.values())
+    takes_strings = any(spec.dtype == "string" for spec in inputs)
+    return Known(words=vocabulary.words_of_saved_model(source)) if takes_strings else Known()
+
+
+def _require_numbers(answers: _Answers) -> None:
+    """Of the signature that clients call unless they name another; what others are for is not known."""
+    parity.require_numbers(outputs for (name, _), (_, outputs) in answers.items() if name == SERVING_DEFAULT)
+
+
+def _warm_up(served: Served, directory: Path, requests: dict[str, Arrays]) -> None:
+    """Replays the requests that came with the model, and puts those before them that are about what is new in it."""
+    file = directory / warmup.FILE
+    recorded = warmup.replay(served, directory)
+    if not file.exists():
+        warmup.write(directory, requests)
+    elif image.SIGNATURE in requests and recorded < warmup.MOST_RECORDS:
+        came_with_it = file.rename(file.with_suffix(".own"))
+        warmup.write(directory, {image.SIGNATURE: requests[image.SIGNATURE]})
+        with came_with_it.open("rb") as old, file.open("ab") as new:  # records follow each other, with nothing around
+            shutil.copyfileobj(old, new)
+        came_with_it.unlink()
+
+
 def _golden(answers: _Answers) -> list[Golden]:
+    """The smallest request of each signature; beside one with an image those of numbers only if they are short."""
     smallest = dict(sorted(answers, key=lambda key: -key[1]))
-    exchanges = [(name, *answers[name, size]) for name, size in sorted(smallest.items())]
+    exchanges = [
+        (name, *answers[name, size])
+        for name, size in sorted(smallest.items())
+        if image.SIGNATURE not in (smallest.keys() - {name})
+        or sum(array.size for array in answers[name, size][0].values()) <= FEW
+    ]
     return [made for name, inputs, outputs in exchanges for made in golden(name, inputs, outputs)]
 
 
@@ -87,24 +138,28 @@ def _copy(source: Path, target: Path) -> None:
                 shutil.copyfile(entry, copy)
 
 
-def _answers(served: Served) -> tuple[_Answers, bool]:
-    """What the signatures answer to seeded inputs, and whether they answer the same when asked again.
+def _answers(
+    served: Served, signatures: list[str], known: Known, wanted: Container[tuple[str, int]] = ()
+) -> tuple[_Answers, bool]:
+    """What these signatures answer to seeded inputs, and whether they answer the same when asked again.
 
     Inputs can be made up for a signature of numbers in known shapes: such a one has to answer. For others (serialized
-    Examples, open dimensions, indices into a vocabulary) it is enough that the graph is whole.
+    Examples, open dimensions, indices into a vocabulary) it is enough that the graph is whole. What is ``wanted`` has been
+    answered by the original, and has to be.
     """
     answers: _Answers = {}
     repeatable = True
-    for name, signature in served.signatures.items():
+    for name in signatures:
+        signature = served.signatures[name]
         for size in parity.batch_sizes(signature.inputs.values()):
-            inputs = parity.inputs_for(signature.inputs, size)
+            inputs = drawing.inputs_for(signature.inputs, size, known)
             try:
                 outputs = served.run(name, inputs)
                 again = served.run(name, inputs)
             except (tf.errors.FailedPreconditionError, tf.errors.NotFoundError) as error:
                 raise _does_not_answer(name, error) from error  # a variable, table or kernel is not there
             except (tf.errors.OpError, ValueError) as error:
-                if _must_answer(signature):
+                if (name, size) in wanted or _must_answer(signature):
                     raise _does_not_answer(name, error) from error
             else:
                 answers[name, size] = inputs, outputs
@@ -128,7 +183,7 @@ def _must_answer(signature: Signature) -> bool:
 
 def _does_not_answer(signature: str, error: Exception) -> ConversionFailed:
     return ConversionFailed(
-        f"The signature '{signature}' does not answer: {str(error).splitlines()[0][:500]}",
+        f"The signature '{signature}' does not answer: {reason(error)}",
         hint="Check it where the model was made, with saved_model_cli run.",
         stage=Stage.VERIFY,
         code="does_not_answer",

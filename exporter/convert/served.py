@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from exporter.convert.reasons import reason
 from exporter.errors import ConversionFailed, Stage, Unsupported
 from exporter.manifest import Signature, TensorSpec
 
@@ -24,12 +25,15 @@ _INTERNAL = "__saved_model_"
 class Served:
     """A servable, loaded in a graph and session of its own; use it as a context."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, optimized: bool = False) -> None:
         self._graph = tf.Graph()
         configuration = tf.compat.v1.ConfigProto(allow_soft_placement=True)
-        # Loading and placing go as in TensorFlow Serving. Left out is Grappler, which rewrites a graph into an equal,
-        # faster one: that takes longer than the few answers asked for here, and what it rewrites is not what was written.
-        configuration.graph_options.rewrite_options.disable_meta_optimizer = True
+        # Loading and placing go as in TensorFlow Serving, and, if ``optimized``, so does Grappler, which rewrites a graph
+        # into an equal, faster one. That takes longer than the few answers asked for here. What it does to functions, to
+        # put them in place of their calls, is done without it: else each call would be prepared by a Grappler of its own.
+        if not optimized:
+            configuration.graph_options.rewrite_options.disable_meta_optimizer = True
+            configuration.graph_options.optimizer_options.do_function_inlining = True
         self._session = tf.compat.v1.Session(graph=self._graph, config=configuration)
         try:
             with self._graph.as_default():
@@ -37,7 +41,7 @@ class Served:
         except (tf.errors.OpError, OSError, ValueError, RuntimeError, KeyError) as error:
             self._session.close()
             raise ConversionFailed(
-                f"TensorFlow Serving could not load this model: {str(error).splitlines()[0][:500]}",
+                f"TensorFlow Serving could not load this model: {reason(error)}",
                 hint="Check that all of its files were uploaded, and that it loads with tf.saved_model.load.",
                 stage=Stage.VERIFY,
                 code="does_not_load",

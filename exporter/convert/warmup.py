@@ -5,7 +5,11 @@ most 1,000, and does not load a version of which one fails: so whatever stands t
 The numbers below are those of prediction_log.proto, predict.proto and model.proto.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import message
 
+from exporter.convert.reasons import reason
 from exporter.convert.served import Arrays, Served
 from exporter.errors import ConversionFailed, Stage
 from exporter.messages import Messages
@@ -23,6 +28,7 @@ MOST_RECORDS = 1000
 
 _FEW = 1024
 """Numbers in an input up to which they are recorded; of more, the first stands for all."""
+_AT_ONCE = 2
 _DEFAULT = "serving_default"
 # message → (name, number, type, repeated); a map is a repeated message of a key and a value.
 _MESSAGES = Messages(
@@ -46,8 +52,23 @@ def write(directory: Path, requests: Mapping[str, Arrays]) -> None:
             writer.write(_record(signature, inputs))
 
 
-def replay(served: Served, directory: Path) -> int:
-    """Runs each recorded request as TensorFlow Serving will; returns how many there are.
+@dataclass(frozen=True)
+class Replayed:
+    """A recorded request and what was answered."""
+
+    signature: str
+    inputs: Arrays
+    outputs: Arrays
+
+    def asks(self, signature: str, inputs: Arrays) -> bool:
+        """Whether it was this very request."""
+        return self.signature == signature and all(
+            np.array_equal(array, inputs[name]) for name, array in self.inputs.items()
+        )
+
+
+def replay(served: Served, directory: Path, on_answer: Callable[[Replayed], None] = lambda replayed: None) -> int:
+    """Runs each recorded request as TensorFlow Serving will, two at a time; returns how many there are.
 
     Raises:
         ConversionFailed: the file is damaged or too long, or a request fails.
@@ -57,17 +78,27 @@ def replay(served: Served, directory: Path) -> int:
         return 0
     count = 0
     try:
-        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
-            count += 1
-            log: Any = _MESSAGES["PredictionLog"].FromString(record)
-            if log.HasField("predict_log"):
-                request = log.predict_log.request
-                served.run(request.model_spec.signature_name or _DEFAULT, _inputs(request))
+        records = tf.compat.v1.io.tf_record_iterator(str(file))
+        with ThreadPoolExecutor(_AT_ONCE) as aside:
+            while several := list(islice(records, _AT_ONCE)):
+                for replayed in aside.map(partial(_replayed, served), several):
+                    count += 1
+                    if replayed is not None:
+                        on_answer(replayed)
     except (tf.errors.OpError, message.DecodeError, ValueError, KeyError, TypeError) as error:
-        raise _failed(f"record {count} does not run ({(str(error).splitlines() or [''])[0][:300]})") from error
+        raise _failed(f"record {count + 1} does not run ({reason(error)})") from error
     if count > MOST_RECORDS:
         raise _failed(f"there are {count} records, more than {MOST_RECORDS}")
     return count
+
+
+def _replayed(served: Served, record: bytes) -> Replayed | None:
+    log: Any = _MESSAGES["PredictionLog"].FromString(record)
+    if not log.HasField("predict_log"):
+        return None
+    request = log.predict_log.request
+    signature, inputs = request.model_spec.signature_name or _DEFAULT, _inputs(request)
+    return Replayed(signature, inputs, served.run(signature, inputs))
 
 
 def _record(signature: str, inputs: Arrays) -> bytes:

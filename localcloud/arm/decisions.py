@@ -21,7 +21,7 @@ def begin_start(cluster: Cluster, operation: Operation) -> Cluster:
 
 
 def begin_stop(cluster: Cluster, operation: Operation) -> Cluster:
-    """Stops a running cluster; while it is stopped, only a start is permitted."""
+    """Stops a running cluster; while it is stopped, only start and delete are permitted."""
     _refuse_while_busy(cluster)
     _refuse_while_stopped(cluster, "Stop")
     return _begin(cluster, operation)

@@ -66,11 +66,14 @@ def pod_status(pod: Object) -> str:
     """Returns the STATUS column of a pod: its phase, or why a container is not running."""
     status = pod.get("status") or {}
     text = str(status.get("reason") or status.get("phase", "Unknown"))
-    for entry in status.get("initContainerStatuses") or []:
+    inits = status.get("initContainerStatuses") or []
+    for number, entry in enumerate(inits):
         state = entry.get("state") or {}
         reason = (state.get("waiting") or {}).get("reason") or (state.get("terminated") or {}).get("reason")
         if reason and reason not in ("Completed", "PodInitializing"):
             return f"Init:{reason}"
+        if "terminated" not in state:
+            return f"Init:{number}/{len(inits)}"
     for entry in reversed(status.get("containerStatuses") or []):
         state = entry.get("state") or {}
         waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}

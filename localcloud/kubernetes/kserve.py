@@ -12,7 +12,7 @@ INFERENCE_SERVICES = Resource(
     "serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices", short_names=("isvc",), in_all=True,
     has_generation=True,
 )  # fmt: skip
-EXTENSIONS = ("minReplicas", "maxReplicas", "scaleTarget", "scaleMetric", "deploymentStrategy")
+EXTENSIONS = ("minReplicas", "maxReplicas", "deploymentStrategy")
 """The predictor's fields that are no pod's."""
 
 _PREDICTOR = "io.k8s.api.serving.v1beta1.PredictorSpec"
@@ -35,8 +35,8 @@ def is_installed() -> bool:
 def _definitions() -> dict[str, Object]:
     pod = definitions()["io.k8s.api.core.v1.PodSpec"]["properties"]
     extensions = {
-        **dict.fromkeys(EXTENSIONS, _NUMBER),
-        "scaleMetric": _TEXT,
+        "minReplicas": _NUMBER,
+        "maxReplicas": _NUMBER,
         "deploymentStrategy": _reference("io.k8s.api.apps.v1.DeploymentStrategy"),
     }
     condition = {

@@ -1,15 +1,16 @@
-"""HorizontalPodAutoscalers: without a metrics server they cannot scale, and say so as on a real cluster."""
+"""HorizontalPodAutoscalers: they keep replicas within their bounds, and without a metrics server do no more and say so."""
 
 from collections.abc import Iterable
 
+from localcloud.kubernetes.controllers.events import record
 from localcloud.kubernetes.controllers.runtime import Controller
 from localcloud.kubernetes.objects import Object, dig, key_of, name_of, namespace_of, since
-from localcloud.kubernetes.resources import AUTOSCALERS, resource_of
+from localcloud.kubernetes.resources import AUTOSCALERS, Resource, resource_of
 from localcloud.kubernetes.store import Change, Key
 
 
 class AutoscalerController(Controller):
-    """Reports on autoscalers; it changes no replicas."""
+    """Brings a target that is not at 0 within the bounds of its autoscaler, and reports."""
 
     watched = AUTOSCALERS
 
@@ -28,12 +29,27 @@ class AutoscalerController(Controller):
         reference = item["spec"]["scaleTargetRef"]
         resource = resource_of(reference)
         target = self.store.get(resource, key[0], reference["name"]) if resource else None
+        if resource is not None and target is not None:
+            self._bound(item, resource, target)
         status: Object = {"desiredReplicas": 0, "currentMetrics": None, "conditions": _conditions(item, target)}
         current = dig(target, "status", "replicas") or 0
         if current:
             status["currentReplicas"] = current
         self.update_status(AUTOSCALERS, item, status)
         return None
+
+    def _bound(self, item: Object, resource: Resource, target: Object) -> None:
+        wanted, low, high = (
+            dig(target, "spec", "replicas") or 0,
+            item["spec"]["minReplicas"],
+            item["spec"]["maxReplicas"],
+        )
+        if wanted and not low <= wanted <= high:
+            size = min(max(wanted, low), high)
+            side = "below Spec.MinReplicas" if wanted < low else "above Spec.MaxReplicas"
+            self.update(resource, {**target, "spec": {**target["spec"], "replicas": size}}, "scale")
+            why = f"New size: {size}; reason: Current number of replicas {side}"
+            record(self.registry, item, "Normal", "SuccessfulRescale", why, "horizontal-pod-autoscaler")
 
 
 def _conditions(item: Object, target: Object | None) -> list[Object]:

@@ -11,7 +11,6 @@ from localcloud.kubernetes.kserve import EXTENSIONS, INFERENCE_SERVICES
 from localcloud.kubernetes.objects import (
     Object,
     annotations_of,
-    condition,
     controller_of,
     dig,
     is_terminating,
@@ -20,13 +19,12 @@ from localcloud.kubernetes.objects import (
     name_of,
     namespace_of,
     owner_reference,
-    timestamp,
+    since,
 )
 from localcloud.kubernetes.registry import Write
 from localcloud.kubernetes.resources import AUTOSCALERS, DEPLOYMENTS, SERVICES, Resource
 from localcloud.kubernetes.store import Change, Key
 
-_MANAGER = "kserve-controller"
 _CLASS = "serving.kserve.io/autoscalerClass"
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -34,14 +32,11 @@ _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 class InferenceServiceController(Controller):
     """Makes what an InferenceService stands for, and says how far it is."""
 
-    def initial(self) -> Iterable[Key]:
-        """All InferenceServices."""
-        return [(namespace_of(item), name_of(item)) for item in self.store.objects(INFERENCE_SERVICES)]
+    watched = INFERENCE_SERVICES
+    manager = "kserve-controller"
 
-    def concerned(self, change: Change) -> Iterable[Key]:
-        """The InferenceService itself, and that of a Deployment which changed."""
-        if change.resource is INFERENCE_SERVICES:
-            return [(namespace_of(change.item), name_of(change.item))]
+    def related(self, change: Change) -> Iterable[Key]:
+        """That of a Deployment which changed."""
         owner = controller_of(change.item) if change.resource is DEPLOYMENTS else None
         if owner is None or owner["kind"] != INFERENCE_SERVICES.kind:
             return []
@@ -70,7 +65,7 @@ class InferenceServiceController(Controller):
             "annotations": _annotations(service), "ownerReferences": [owner_reference(service)],
         }  # fmt: skip
         whole: Object = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **config}
-        write = Write(_MANAGER, force=True)
+        write = Write(self.manager, force=True)
         return self.registry.apply(resource, namespace_of(service), _predictor(service), whole, write)[0]
 
     def _write_status(self, service: Object, *, ready: bool, reason: str = "", message: str = "") -> None:
@@ -82,11 +77,7 @@ class InferenceServiceController(Controller):
         ]
         status: Object = {"conditions": conditions, "deploymentMode": "Standard"}
         status |= {"url": url, "address": {"url": url}} if ready else {}
-        if status != service.get("status"):
-            write = Write(_MANAGER, subresource="status")
-            self.registry.update(
-                INFERENCE_SERVICES, namespace_of(service), name_of(service), {**service, "status": status}, write
-            )
+        self.update_status(INFERENCE_SERVICES, service, status)
 
 
 def _deployment(service: Object) -> Object:
@@ -120,8 +111,8 @@ def _service(service: Object, container: Object) -> Object:
 def _autoscaler(service: Object) -> Object:
     predictor = service["spec"]["predictor"]
     low = max(1, predictor.get("minReplicas", 1))
-    target = {"type": "Utilization", "averageUtilization": predictor.get("scaleTarget", 80)}
-    metric = {"type": "Resource", "resource": {"name": predictor.get("scaleMetric", "cpu"), "target": target}}
+    target = {"type": "Utilization", "averageUtilization": 80}
+    metric = {"type": "Resource", "resource": {"name": "cpu", "target": target}}
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": _predictor(service)}
     return {
         "spec": {
@@ -137,10 +128,9 @@ def _is_rolled_out(deployment: Object) -> bool:
 
 
 def _condition(service: Object, kind: str, *, ready: bool, reason: str = "", message: str = "") -> Object:
-    known, status = condition(service, kind), "True" if ready else "False"
-    since = known["lastTransitionTime"] if known and known["status"] == status else timestamp()
+    status = "True" if ready else "False"
     said = {key: text for key, text in (("reason", reason), ("message", message)) if text}
-    return {"type": kind, "status": status, "lastTransitionTime": since, **said}
+    return {"type": kind, "status": status, "lastTransitionTime": since(service, kind, status), **said}
 
 
 def _is_external(service: Object) -> bool:

@@ -65,7 +65,8 @@ class Scheduler(Controller):
         if known is not None and known.get("message") == message:
             return
         changed = clone(pod)
-        _set_condition(changed, {"status": "False", "reason": "Unschedulable", "message": message})
+        seen = {"observedGeneration": pod["metadata"]["generation"]}
+        _set_condition(changed, {"status": "False", "reason": "Unschedulable", "message": message, **seen})
         self.update(PODS, changed, "status")
         record(self.registry, pod, "Warning", "FailedScheduling", message, _COMPONENT)
 

@@ -21,6 +21,7 @@ from deployer.errors import Unavailable
 from deployer.execute import Executor
 from deployer.record import VersionRecord
 from deployer.removal import Removals
+from deployer.rollback import Rollbacks
 from deployer.rollout import Rollouts
 from deployer.settings import ServingSettings
 from deployer.steps import RolloutPolicy
@@ -105,6 +106,7 @@ class RealRollouts(Deployed):
             self.ledger,
             self.removals,
             self.retries,
+            Rollbacks(self.state, self.store, self.queue, clock),
             "gpu",
             timedelta(minutes=60),
             clock,

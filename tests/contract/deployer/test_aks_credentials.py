@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
+from azure.identity import ManagedIdentityCredential
 
 from deployer.errors import AzureRefused
-from localcloud.arm import AKS_SERVER_APPLICATION_ID
+from localcloud.arm import AKS_SERVER_APPLICATION_ID, Fault
 from tests.contract.aks_stand_in.arm import Arm, in_a_thread
 from tests.contract.deployer.arm_adapter import adapter
 
@@ -80,3 +81,20 @@ def test_a_kubeconfig_of_no_use_is_told(tmp_path: Path, url: str, told: str) -> 
         "Azure did not give the credentials of cluster 'slipway': cluster 'slipway'"
     )
     assert told in refused.value.message
+
+
+def test_an_identity_endpoint_that_gives_no_token_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the managed identity was switched off: the unchanged credential, and what its endpoint says."""
+    with in_a_thread(Arm(tmp_path)) as arm:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", arm.server.identity_endpoint)
+        monkeypatch.setenv("IDENTITY_HEADER", arm.identity.header)
+        fault = Fault(on="identity.token", status=400, message="No managed identity found for this app.")
+        arm.control.faults.order(fault)
+        with ManagedIdentityCredential() as credential, adapter(arm, credential=credential) as aks:
+            with pytest.raises(
+                AzureRefused, match="look at cluster 'slipway': Slipway's identity could not sign in"
+            ) as told:
+                aks.state()
+            assert aks.state().power == "Running"
+    assert told.value.code == "azure_sign_in"
+    assert "No managed identity found" in told.value.message

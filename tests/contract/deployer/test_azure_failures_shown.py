@@ -161,3 +161,14 @@ def test_a_teardown_that_azure_refuses_is_shown_with_the_cluster(arm: Arm, aks: 
     assert str(deployed.control.cluster()["failure"]).startswith("azure_locked: Azure did not scale pool 'gpu' to 0")
     deployed.control.order("sleep", None)
     until(lambda: aks.state().pool_count == 0, "the pool is empty")
+
+
+def test_a_failed_state_is_seen_and_hinders_nothing(arm: Arm, aks: AksCluster) -> None:
+    arm.control.faults.order(Fault.known("pool.put", "capacity", in_operation=True))
+    token = aks.begin_pool(1)
+    until(lambda: not aks.operation("pool", token).running, "the operation has failed")
+    state = aks.state()
+    assert (state.provisioning, state.busy, state.pool_count) == ("Failed", False, 0)
+    again = aks.begin_pool(1)
+    until(lambda: not aks.operation("pool", again).running, "the pool has a node")
+    assert (aks.state().provisioning, aks.state().pool_count) == ("Succeeded", 1)

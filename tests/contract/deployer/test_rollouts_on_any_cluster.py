@@ -104,3 +104,18 @@ def test_the_flavor_of_a_model_can_be_changed(config: Path) -> None:
         assert before.real.of("cats") == ()  # no Deployment of the other flavor is left
     finally:
         after.real.delete_model("cats")
+
+
+def test_a_range_of_replicas_is_scaled_by_kserve_and_still_goes_to_0(config: Path) -> None:
+    deployed = RealRollouts(config, "kserve", "test/serving:1")
+    try:
+        deployed.store.drop("cats.yaml", "gpus: 0\nreplicas: {min: 2, max: 4}\n")
+        deployed.store.drop("cats.keras", "one")
+        deployed.settled_on("cats", 1)
+        assert [(work.replicas, work.complete) for work in deployed.real.of("cats")] == [(2, True)]
+        deployed.real.scale("cats", 1, 0)
+        deployed.run_until(lambda: deployed.real.of("cats") == (), "it is gone whole")
+        deployed.queue.ask("cats")
+        deployed.run_until(lambda: [work.complete for work in deployed.real.of("cats")] == [True], "it is back")
+    finally:
+        deployed.real.delete_model("cats")

@@ -43,9 +43,27 @@ def main(directory: Path, mark: Path) -> None:
     with_payload(directory / "payload.keras", mark)
     models["logits"].export(directory / "exported", verbose=False)
     tf.saved_model.save(tf.Module(), str(directory / "no_signature"))
+    save_what_grappler_breaks(directory / "unoptimizable")
     colour = tf.fill((8, 8, 3), tf.constant(0, tf.uint8)) + tf.constant([200, 100, 50], tf.uint8)
     (directory / "colour.jpg").write_bytes(tf.io.encode_jpeg(colour, quality=100).numpy())
     (directory / "grey.jpg").write_bytes(tf.io.encode_jpeg(colour[..., :1], quality=100).numpy())
+
+
+def save_what_grappler_breaks(directory: Path) -> None:
+    """A model whose input has another for its default, and is called: where Grappler puts the function in place of the
+    call, it makes what is fed wait for the default, which is not."""
+    v1 = tf.compat.v1
+    graph = tf.Graph()
+    with graph.as_default(), v1.Session(graph=graph) as session:
+        other = v1.placeholder(tf.float32, [None, 4], name="other")
+        given = v1.placeholder_with_default(other * 2.0, [None, 4], name="given")
+        weights = v1.get_variable("weights", initializer=tf.ones([4, 3]), use_resource=True)
+        session.run(v1.global_variables_initializer())
+        answer = tf.function(tf.matmul, autograph=False)(given, weights)
+        signature = v1.saved_model.signature_def_utils.predict_signature_def({"given": given}, {"answer": answer})
+        builder = v1.saved_model.Builder(str(directory))
+        builder.add_meta_graph_and_variables(session, ["serve"], signature_def_map={"serving_default": signature})
+        builder.save()
 
 
 def classifier(front: list[keras.Layer], head: keras.Layer) -> keras.Model:

@@ -43,6 +43,7 @@ def main(folder: Path) -> None:
     custom = keras.Sequential([keras.Input((2,), name="numbers"), Doubled(name="twice")])
     custom.save(models / "custom.keras")
     custom.save(models / "custom.h5")
+    composite(models)
     of_tensorflow_1(models / "of_tensorflow_1")
     (folder / "answers.json").write_text(json.dumps(answers))
     for make in (lambda_2, lambda_in_lambda, call_by_name, pickled, python_function, write_file, save_to_path):
@@ -76,6 +77,18 @@ def words() -> tf_keras.Model:
     word = tf_keras.Input((1,), dtype="string", name="word")
     index = layers.StringLookup(vocabulary=["slipway", "harbour"])(word)
     return tf_keras.Model(word, layers.Dense(2, name="sense")(layers.Flatten()(layers.Embedding(4, 3)(index))))
+
+
+def composite(models: Path) -> None:
+    """Ragged and sparse inputs: each step is looked up as itself and its negative; the flags are added up."""
+    steps = tf_keras.Input((None,), ragged=True, dtype="int32", name="steps")
+    vectors = tf_keras.initializers.Constant([[float(step), -float(step)] for step in range(6)])
+    tf_keras.Model(steps, layers.Embedding(6, 2, vectors, name="vectors")(steps)).save(models / "ragged.keras")
+    flags = tf_keras.Input((3,), sparse=True, name="flags")
+    added = layers.Dense(1, kernel_initializer="ones", name="sum")(flags)
+    tf_keras.Model(flags, added).save(models / "sparse.h5")
+    deep = tf_keras.Input((None, None), ragged=True, dtype="int32", name="steps")
+    tf_keras.Model(deep, layers.Embedding(6, 2)(deep)).save(models / "deep.h5")
 
 
 def of_tensorflow_1(path: Path) -> None:

@@ -96,6 +96,28 @@ def test_hdf5_and_keras_files_of_both_keras_answer_as_their_own_keras_did(older:
     )
 
 
+def test_ragged_and_sparse_inputs_of_keras_2_are_dense_ones(older: Path, tmp_path: Path) -> None:
+    ragged = export(scan(older / "models/ragged.keras", ExportOptions()), tmp_path / "1").manifest
+    (golden,) = ragged.golden
+    given: dict[str, Any] = golden.inputs
+    steps, (length,) = given["steps"], given["steps_row_lengths"]
+    answered: dict[str, Any] = golden.outputs
+    assert answered == {"vectors": [[[step, -step] for step in steps[0][:length]]], "vectors_row_lengths": [length]}
+    assert max(steps[0]) == 5
+    (summed,) = export(scan(older / "models/sparse.h5", ExportOptions()), tmp_path / "2").manifest.golden
+    flags: Any = summed.inputs["flags"]
+    total: Any = summed.outputs["sum"]
+    assert total == [[pytest.approx(sum(flags[0]))]]
+    with pytest.raises(Unsupported, match="ragged in more than its second dimension"):
+        export(scan(older / "models/deep.h5", ExportOptions()), tmp_path / "3")
+
+
+def test_labels_for_a_published_model_of_audio_are_refused(basic_pitch: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadOptions, match=r"float32 of shape \(None, 43844, 1\)") as refused:
+        export(scan(basic_pitch, ExportOptions(labels=LABELS)), tmp_path / "1")
+    assert refused.value.code == "no_image_classifier"
+
+
 def test_an_image_classifier_of_keras_2_gets_classify_image(older: Path, tmp_path: Path) -> None:
     manifest = export(scan(older / "models/image.h5", ExportOptions(labels=LABELS)), tmp_path / "1").manifest
     assert manifest.image is not None

@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from exporter import ExportOptions, Manifest, Scaling, Stage, VerifiedServable, export, scan
 from exporter.manifest import Signature
+from tests.functional.exporter.conftest import OPTIONS
 
 Servables = dict[str, VerifiedServable]
 
@@ -54,6 +57,20 @@ def test_servable_and_source_answer_alike_when_asked_by_other_means(
     by_source = sorted(json.dumps([[round(x, 4) for x in row] for row in rows]) for rows in answers[name]["source"])
     by_servable = sorted(json.dumps([[round(x, 4) for x in row] for row in rows]) for rows in served.values())
     assert by_source == by_servable
+
+
+@pytest.mark.parametrize("name", list(OPTIONS))
+def test_the_model_server_which_optimizes_graphs_answers_the_golden_requests(
+    servables: Servables, answers: dict[str, Any], name: str
+) -> None:
+    goldens = servables[name].manifest.golden
+    assert {golden.signature for golden in goldens} == servables[name].manifest.signatures.keys()
+    for golden in goldens:
+        by_server = answers[name]["server"][golden.signature]
+        for output, wanted in golden.outputs.items():
+            found, recorded = np.asarray(by_server[output]), np.asarray(wanted)
+            same = np.array_equal if found.dtype.kind == "U" else partial(np.allclose, rtol=1e-4, atol=1e-6)
+            assert same(found, recorded), (golden.signature, output)
 
 
 @pytest.mark.parametrize(("name", "classes"), [("digits", 2), ("rescaling", 3), ("logits", 3), ("sigmoid", 2)])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exporter import ConversionFailed, ExportOptions, Unsupported, VerifiedServable, export, scan
+from exporter import ConversionFailed, ExportOptions, Stage, Unsupported, VerifiedServable, export, scan
 
 TESTDATA = Path(__file__).parents[4] / "shared" / "tf_serving_testdata"
 ADDED = ("servable.json", "assets.extra/tf_serving_warmup_requests")
@@ -80,6 +80,17 @@ def test_a_saved_model_without_its_variables_does_not_load(tmp_path: Path) -> No
         exported(source, tmp_path / "out" / "1")
     assert failed.value.code == "does_not_load"
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_saved_model_that_answers_only_until_it_is_optimized_is_refused_with_tensorflows_reason(
+    sources: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        ConversionFailed, match="'serving_default' does not answer: You must feed a value for"
+    ) as failed:
+        exported(sources / "unoptimizable", tmp_path / "1")
+    assert (failed.value.code, failed.value.stage) == ("does_not_answer", Stage.VERIFY)
+    assert not (tmp_path / "1").exists()
 
 
 def test_a_folder_that_may_not_be_written_to_is_copied_like_any_other(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Models of words, of ragged and sparse tensors and of nested outputs, asked by other means and compared with Keras."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -68,3 +69,18 @@ def test_weights_of_models_with_tables_are_stored_once_too(sources: Path, servab
     weights = 4 * parameters["texts"]
     assert weights > 10_000
     assert weights <= data < weights + 3000
+
+
+def test_words_that_a_model_has_in_its_table_are_asked_for_and_rows_are_neither_empty_nor_full(
+    servables: Servables,
+) -> None:
+    asked = {name: servables[name].manifest.golden[0].inputs for name in ("words", "texts", "ragged")}
+    assert asked["words"] == {"word": [[encoded("slipway")]]}
+    assert asked["texts"] == {"text": [[encoded("a")]]}
+    steps: Any = asked["ragged"]
+    assert steps["steps_row_lengths"] == [5]
+    assert max(steps["steps"][0]) == 3
+
+
+def encoded(text: str) -> dict[str, str]:
+    return {"b64": base64.b64encode(text.encode()).decode()}

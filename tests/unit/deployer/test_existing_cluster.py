@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from deployer.adapters.existing_cluster import ExistingCluster
-from deployer.errors import SlipwayError
+from deployer.errors import ClusterUnreachable, SlipwayError
 from deployer.idle import SleepModels, Stay
 from deployer.settings import Settings
 from tests.deployed import Deployed
@@ -70,6 +70,20 @@ def test_a_pod_asks_for_a_gpu_before_there_is_a_node() -> None:
     upload = deployed.record("cats").upload
     assert upload is not None and upload.state == "failed"
     assert "device plugin" in (upload.hint or "")
+
+
+def test_a_cluster_that_does_not_answer_is_waited_for_and_then_told() -> None:
+    deployed = on_existing_cluster()
+    for name in ("nodes", "of", "selected"):
+        deployed.world.fail(
+            f"workloads.{name}", ClusterUnreachable("kubernetes_unreachable", "no answer"), times=10_000
+        )
+    deployed.drop("cats.keras", "one", seconds=60)
+    assert deployed.record("cats").rollout is not None
+    deployed.run(2400)
+    upload = deployed.record("cats").upload
+    assert upload is not None and "did not answer within" in (upload.reason or "")
+    assert "SLIPWAY_CLUSTER__KUBECONFIG" in (upload.hint or "")
 
 
 def test_what_would_change_its_nodes_is_refused() -> None:

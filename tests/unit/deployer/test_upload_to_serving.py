@@ -188,3 +188,11 @@ def test_a_label_file_that_the_options_name_is_taken_from_the_container(deployed
 def test_options_inside_a_directory_count(deployed: Deployed) -> None:
     deployed.drop("cats/slipway.yaml", "gpus: 0\n").drop("cats/saved_model.pb", "one")
     assert deployed.record("cats").version(1).serve.gpus == 0
+
+
+def test_labels_that_the_options_name_are_not_taken_from_another_file(deployed: Deployed) -> None:
+    """They may lie inside the model, where the exporter looks: a file of another name does not stand in for them."""
+    deployed.store.drop("dogs.labels.txt", "terrier\npoodle", event=False)
+    deployed.store.drop("dogs.yaml", "labels: inside.txt", event=False)
+    deployed.drop("dogs.keras", "one")
+    assert deployed.record("dogs").version(1).labels is None

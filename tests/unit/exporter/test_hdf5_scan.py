@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exporter import ExportError, ExportOptions, NotAModel, ScanBounds, ScanRefused, Unsupported, hdf5_scan, scan
+from exporter import (
+    ExportError,
+    ExportOptions,
+    NotAModel,
+    ScanBounds,
+    ScanRefused,
+    Unsupported,
+    hdf5_scan,
+    hdf5_walk,
+    scan,
+)
 from exporter.keras_scan import Loader
 
 SECRET = b"0123456789abcdef"
@@ -213,3 +225,47 @@ def test_a_file_with_any_bytes_changed_is_read_or_refused_by_an_error_of_ours(
         scan(tmp_path / "f.h5", ExportOptions())
     except ExportError as refused:
         assert refused.hint
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels do not confine")
+def test_who_reads_the_bytes_has_given_up_files_network_and_processes_before(tmp_path: Path) -> None:
+    secret, own = tmp_path / "secret", Path(hdf5_walk.__file__)
+    secret.write_bytes(SECRET)
+    program = f"""
+import json, os, socket, sys
+from pathlib import Path
+sys.path.insert(0, {str(own.parents[1])!r})
+from exporter import hdf5_walk
+confined = hdf5_walk.confine({{"cpu_seconds": 30, "memory_bytes": 2 << 30, "readable": [{str(own.parent)!r}]}})
+outcomes = {{"all": confined}}
+for name, attempt in {{
+    "read a file": lambda: Path({str(secret)!r}).read_bytes(),
+    "write a file": lambda: Path({str(tmp_path / "mark")!r}).write_bytes(b"mark"),
+    "open a connection": lambda: socket.socket(),
+    "start a process": lambda: os.fork() or os._exit(0),
+    "read what it may": lambda: Path({str(own)!r}).read_bytes(),
+    "read its input": lambda: sys.stdin.buffer.read(),
+}}.items():
+    try:
+        attempt()
+        outcomes[name] = "done"
+    except PermissionError:
+        outcomes[name] = "denied"
+print(json.dumps(outcomes))
+"""
+    with secret.open("rb") as given:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdin=given, capture_output=True, timeout=60, check=True, text=True
+        )
+    outcomes = json.loads(done.stdout)
+    if not outcomes.pop("all"):
+        pytest.skip(f"this kernel lets a process give up only so much: {outcomes}")
+    assert outcomes == {
+        "read a file": "denied",
+        "write a file": "denied",
+        "open a connection": "denied",
+        "start a process": "denied",
+        "read what it may": "done",
+        "read its input": "done",
+    }
+    assert not (tmp_path / "mark").exists()

@@ -65,14 +65,15 @@ def test_the_digest_is_the_same_in_another_process_and_under_another_name(keras_
 @pytest.mark.parametrize(
     "options",
     [
-        ExportOptions(labels=("a",)),
-        ExportOptions(top=3),
-        ExportOptions(logits=False),
-        ExportOptions.model_validate({"image": {"scaling": "tf"}}),
+        ExportOptions(),
+        ExportOptions(labels=("b",)),
+        ExportOptions(labels=("a",), top=3),
+        ExportOptions(labels=("a",), logits=False),
+        ExportOptions.model_validate({"labels": ("a",), "image": {"scaling": "tf"}}),
     ],
 )
 def test_every_option_that_affects_the_export_changes_the_digest(keras_file: Path, options: ExportOptions) -> None:
-    assert scan(keras_file, options).digest != scan(keras_file, ExportOptions()).digest
+    assert scan(keras_file, options).digest != scan(keras_file, ExportOptions(labels=("a",))).digest
 
 
 def test_labels_count_by_what_they_say_not_by_where_they_stand(keras_file: Path, tmp_path: Path) -> None:
@@ -145,10 +146,32 @@ def test_a_link_in_a_directory_is_refused(tmp_path: Path) -> None:
 
 
 @needs_testdata
-@pytest.mark.parametrize("options", [ExportOptions(labels=("a",)), ExportOptions(logits=True)])
-def test_options_that_do_nothing_for_a_saved_model_are_refused(options: ExportOptions) -> None:
-    with pytest.raises(BadOptions, match="served with its own signatures"):
-        scan(HALF_PLUS_TWO, options)
+@pytest.mark.parametrize("source", ["keras_file", "saved_model"])
+@pytest.mark.parametrize(
+    ("options", "named"), [({"logits": True}, "logits"), ({"image": {"height": 8}, "logits": True}, "image")]
+)
+def test_image_options_without_labels_are_refused_as_they_would_do_nothing(
+    keras_file: Path, source: str, options: dict[str, object], named: str
+) -> None:
+    path = keras_file if source == "keras_file" else HALF_PLUS_TWO
+    with pytest.raises(BadOptions, match=f"has no labels, and without them {named} does nothing") as refused:
+        scan(path, ExportOptions.model_validate(options))
+    assert refused.value.code == "option_without_effect"
+
+
+@needs_testdata
+def test_labels_of_a_saved_model_come_from_its_folder_too(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").write_bytes((HALF_PLUS_TWO / "saved_model.pb").read_bytes())
+    assert scan(tmp_path, ExportOptions()).labels is None
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    (tmp_path / "other.txt").write_text("one\ntwo\n")
+    found = scan(tmp_path, ExportOptions())
+    assert found.labels is not None
+    assert found.labels.names == ("cat", "dog")
+    named = scan(tmp_path, ExportOptions(labels="other.txt"))
+    assert named.labels is not None
+    assert named.labels.names == ("one", "two")
+    assert named.digest != found.digest
 
 
 def test_importing_and_scanning_imports_neither_tensorflow_nor_keras_nor_numpy(keras_file: Path) -> None:

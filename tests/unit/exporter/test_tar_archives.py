@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exporter import ExportError, NotAModel, ScanBounds, ScanRefused, archive
+from exporter import ExportError, ExportOptions, NotAModel, ScanBounds, ScanRefused, archive, scan
 
 Change = Callable[[tarfile.TarInfo], None]
 
@@ -222,3 +222,30 @@ def test_a_tar_with_any_bytes_changed_stays_in_its_folder_or_is_refused_by_an_er
     assert [each.name for each in folder.iterdir()] == ["out"]
     assert [each for each in folder.rglob("*") if each.is_symlink()] == []
     assert {each.name for each in tmp_path.iterdir()} == {"whole.tar", "changed.tar", "around"}
+
+
+@pytest.mark.parametrize("name", ["../m.keras", "/opt/m.keras", "a/../../m.keras", "m.keras"])
+def test_what_a_scan_keeps_on_the_way_is_in_its_own_directory_and_gone_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    path = tarred(tmp_path / "m.tgz", entry(name, b"mark"), entry("labels.txt", b"a\n"))
+    with pytest.raises(ExportError):
+        scan(path, ExportOptions())
+    assert sorted(file.name for file in tmp_path.rglob("*")) == ["m.tgz", "tmp"]
+
+
+def test_the_last_of_two_members_of_a_name_is_not_read_either(tmp_path: Path) -> None:
+    path = tarred(tmp_path / "m.tgz", entry("m.keras", b"first"), entry("m.keras", b"second"))
+    with pytest.raises(ScanRefused, match=r"m\.keras: is there twice"):
+        scan(path, ExportOptions())
+
+
+def test_members_are_kept_under_numbers_and_as_they_are(tmp_path: Path) -> None:
+    path = tarred(tmp_path / "m.tgz", entry("a", b"x" * 3000), entry("b", b"y"), entry("d/c", b"z"))
+    (tmp_path / "kept").mkdir()
+    keep = archive.Keep(tmp_path / "kept", lambda member: member.name != "b")
+    assert [member.name for member in archive.list_members(path, ScanBounds(), keep)] == ["a", "b", "d/c"]
+    assert {name: file.read_bytes() for name, file in keep.files.items()} == {"a": b"x" * 3000, "d/c": b"z"}
+    assert {file.parent for file in keep.files.values()} == {tmp_path / "kept"}

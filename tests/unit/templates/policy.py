@@ -6,7 +6,7 @@ from typing import Any
 Manifest = Mapping[str, Any]
 
 # What KServe adds to a pod's own fields in a predictor.
-KSERVE_FIELDS = {"minReplicas", "maxReplicas", "scaleTarget", "scaleMetric", "deploymentStrategy"}
+KSERVE_FIELDS = {"minReplicas", "maxReplicas", "deploymentStrategy"}
 _HOST_FOLDERS = {"nvidia-device-plugin": {"/var/lib/kubelet/device-plugins"}}  # by DaemonSet
 _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
