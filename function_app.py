@@ -8,7 +8,6 @@ import azure.functions as func
 from azurefunctions.extensions.bindings import blob
 
 from deployer import __version__, http
-from deployer.errors import SlipwayError
 from deployer.settings import Settings
 from deployer.wiring import Application, from_environment
 
@@ -52,41 +51,40 @@ def teardown_idle(timer: func.TimerRequest) -> None:
 @app.route("classify/{model}", methods=["POST"])
 async def classify(req: func.HttpRequest) -> func.HttpResponse:
     """Image in, named classes out."""
-    try:
-        asked = http.classify_request(
-            req.headers, req.params, req.get_body(), max_bytes=settings.proxy.max_body_mb << 20
-        )
-        found = await application().proxy.classify(
-            req.route_params["model"], asked.images, top=asked.top, hold_seconds=asked.hold_seconds
-        )
-    except SlipwayError as error:
-        return _response(http.failure(error))
-    except Exception:  # noqa: BLE001  (the boundary; logged with its traceback)
-        return _response(http.unexpected())
-    return _response(http.reply({"model": found.model, "version": found.version, "predictions": found.predictions}))
+    request = _request(req, "model")
+    return _response(await http.guarded_async(request, lambda: http.classify(application().proxy, request, settings.proxy)))
+
+
+@app.route("v1/models/{*path}", methods=["GET", "POST"])
+async def predict(req: func.HttpRequest) -> func.HttpResponse:
+    """TensorFlow Serving's REST API, as it is."""
+    request = _request(req)
+    return _response(await http.guarded_async(request, lambda: http.predict(application().proxy, request, settings.proxy)))
 
 
 @app.route("models/{*path}", methods=["GET"])
 def models(req: func.HttpRequest) -> func.HttpResponse:
     """The models, or one of them."""
-    path = req.route_params.get("path") or ""
-    return _response(http.guarded(lambda: http.models(application().control, path)))
+    request = _request(req)
+    return _response(http.guarded(request, lambda: http.models(application().control, request.path)))
 
 
 @app.route("cluster/{*path}", methods=["GET", "POST"])
 def cluster(req: func.HttpRequest) -> func.HttpResponse:
     """The cluster; POST wakes it or puts it to sleep."""
-    path = req.route_params.get("path") or ""
-    return _response(http.guarded(lambda: http.cluster(application().control, req.method, path)))
+    request = _request(req)
+    return _response(http.guarded(request, lambda: http.cluster(application().control, request.method, request.path)))
 
 
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 def health(req: func.HttpRequest) -> func.HttpResponse:
     """Liveness of the app itself."""
-    return _response(http.reply({"status": "ok", "version": __version__}))
+    return _response(http.guarded(_request(req), lambda: http.reply({"status": "ok", "version": __version__})))
+
+
+def _request(req: func.HttpRequest, left_open: str = "path") -> http.Request:
+    return http.Request(req.method, req.route_params.get(left_open) or "", req.headers, req.params, req.get_body())
 
 
 def _response(reply: http.Reply) -> func.HttpResponse:
-    return func.HttpResponse(
-        reply.body, status_code=reply.status, headers=dict(reply.headers), mimetype="application/json"
-    )
+    return func.HttpResponse(reply.body, status_code=reply.status, headers=reply.headers)

@@ -1,61 +1,76 @@
-"""The HTTP API without any web framework: what a request asks for, and what is answered. ``function_app`` translates."""
+"""The HTTP API without any web framework: what a request asks for, and what is answered. ``function_app`` translates.
+
+Every answer carries ``x-request-id``: the caller's own, where it is sane, or a new one; the log of a bug has it, too.
+"""
 
 import logging
-import math
+import os
 import re
-import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
 import orjson
 
 from deployer.control import Control
-from deployer.errors import BadRequest, NotFound, SlipwayError, Waking
-from deployer.images import images_in
+from deployer.errors import NotFound, SlipwayError, TryLater
+from deployer.request import Proxy, classify_request, serving_call
+from deployer.request.parse import check_size
+from deployer.request.serving_api import passed_back
+from deployer.settings import ProxySettings
 
 log = logging.getLogger(__name__)
 
-_COUNT = re.compile(r"[1-9][0-9]{0,8}")
-_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d+)")
+REQUEST_ID = "x-request-id"
+MODEL_VERSION = "x-slipway-model-version"
+_SANE_ID = re.compile(r"[A-Za-z0-9._:=+/@-]{1,128}")
+_JSON = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the platform hands over. Names in ``headers`` are looked up without regard to case."""
+
+    method: str
+    path: str  # what the route leaves open, decoded
+    headers: Mapping[str, str]
+    params: Mapping[str, str]
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """Status, JSON body and headers of an answer."""
+    """Status, body and headers of an answer."""
 
     status: int
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=lambda: _JSON)
 
 
-@dataclass(frozen=True)
-class Classify:
-    """A classification request: encoded images, classes wanted at most, and how long the caller would wait for a wake."""
+async def classify(proxy: Proxy, request: Request, settings: ProxySettings) -> Reply:
+    """``POST /api/classify/MODEL``: image in, named classes out."""
+    asked = classify_request(request.headers, request.params, request.body, settings)
+    found = await proxy.classify(request.path, asked)
+    body = {"model": found.model, "version": found.version, "predictions": found.predictions}
+    return reply(body, headers={MODEL_VERSION: str(found.version)})
 
-    images: list[bytes]
-    top: int | None
-    hold_seconds: float
 
+async def predict(proxy: Proxy, request: Request, settings: ProxySettings) -> Reply:
+    """``/api/v1/models/…``: TensorFlow Serving's API. Its answers pass untouched.
 
-def classify_request(headers: Mapping[str, str], params: Mapping[str, str], body: bytes, *, max_bytes: int) -> Classify:
-    """Reads a classification request.
-
-    Raises:
-        BadRequest: what in it cannot be used.
+    Slipway's own errors keep ``error`` a text there, as TensorFlow Serving's clients read it, and stand whole in ``slipway``.
     """
-    if len(body) > max_bytes:
-        raise BadRequest(
-            "too_large", f"The body has {len(body)} bytes, and at most {max_bytes} are taken.",
-            "Send a smaller image, or raise SLIPWAY_PROXY__MAX_BODY_MB.", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        )  # fmt: skip
-    top = params.get("top")
-    if top is not None and not _COUNT.fullmatch(top):
-        raise BadRequest("bad_parameter", f"top={top[:20]} is no number of classes.", "Use ?top=3, for example.")
-    wait = _WAIT.search(headers.get("prefer", ""))
-    images = images_in(headers.get("content-type", ""), body)
-    return Classify(images, None if top is None else int(top), float(wait[1]) if wait else 0.0)
+    try:
+        check_size(request.body, settings)
+        call = serving_call(request.method, request.path, request.headers, request.body)
+        found = await proxy.relay(call)
+    except SlipwayError as error:
+        answer = failure(error)
+        whole = error.body()["error"]
+        return replace(answer, body=orjson.dumps({"error": error.message, "slipway": whole}))
+    headers = {**passed_back(found.response.headers), MODEL_VERSION: str(found.version)}
+    return Reply(found.response.status, found.response.body, headers)
 
 
 def models(control: Control, path: str) -> Reply:
@@ -83,30 +98,48 @@ def cluster(control: Control, method: str, path: str) -> Reply:
     )  # fmt: skip
 
 
-def reply(body: Mapping[str, Any], status: int = HTTPStatus.OK) -> Reply:
+def reply(body: Mapping[str, Any], status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Reply:
     """A JSON answer."""
-    return Reply(status, orjson.dumps(body))
+    return Reply(status, orjson.dumps(body), {**_JSON, **headers} if headers else _JSON)
 
 
 def failure(error: SlipwayError) -> Reply:
-    """An error as every answer shows it; a wake says when to come back."""
-    headers = {"Retry-After": str(math.ceil(error.eta_seconds))} if isinstance(error, Waking) else {}
-    return Reply(error.status, orjson.dumps(error.body()), headers)
+    """An error as every answer shows it; one that passes says when to come back."""
+    later = {"Retry-After": str(error.retry_after)} if isinstance(error, TryLater) and error.retry_after else None
+    return reply(error.body(), error.status, later)
 
 
-def guarded(call: Callable[[], Reply]) -> Reply:
-    """The call's reply, or its error's."""
+def guarded(request: Request, call: Callable[[], Reply]) -> Reply:
+    """The call's reply, or its error's; with the request's id."""
+    number = _request_id(request)
     try:
-        return call()
+        answer = call()
     except SlipwayError as error:
-        return failure(error)
+        answer = failure(error)
     except Exception:  # noqa: BLE001  (the boundary: whatever it was is logged, and told by a number that finds it there)
-        return unexpected()
+        answer = _unexpected(number)
+    return Reply(answer.status, answer.body, {**answer.headers, REQUEST_ID: number})
 
 
-def unexpected() -> Reply:
+async def guarded_async(request: Request, call: Callable[[], Awaitable[Reply]]) -> Reply:
+    """The same for a call that waits."""
+    number = _request_id(request)
+    try:
+        answer = await call()
+    except SlipwayError as error:
+        answer = failure(error)
+    except Exception:  # noqa: BLE001  (as above)
+        answer = _unexpected(number)
+    return Reply(answer.status, answer.body, {**answer.headers, REQUEST_ID: number})
+
+
+def _request_id(request: Request) -> str:
+    given = request.headers.get(REQUEST_ID)
+    return given if given and _SANE_ID.fullmatch(given) else os.urandom(8).hex()
+
+
+def _unexpected(number: str) -> Reply:
     """What is said of a bug: nothing of it but the number under which its traceback is logged. Call it while handling."""
-    number = uuid.uuid4().hex[:12]
     log.exception("unexpected error %s", number)
     return failure(
         SlipwayError("internal", f"Slipway failed at this; the log has it as {number}.", "Report it with that number.")

@@ -75,11 +75,20 @@ class VersionRecord(_Document):
     hint: str | None = None
 
 
-class Route(_Document):
-    """Where requests go: the version and the address of its Service, ``http://HOST:PORT``."""
+class Canary(_Document):
+    """A proven version beside the one that serves; ``share`` is the percentage of requests that it gets."""
 
     version: int
     address: str
+    share: float = Field(ge=0, le=100)
+
+
+class Route(_Document):
+    """Where requests go: the version and the address of its Service, ``http://HOST:PORT``; and its canary, if there is one."""
+
+    version: int
+    address: str
+    canary: Canary | None = None
 
 
 class RolloutStatus(_Document):

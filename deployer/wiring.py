@@ -21,7 +21,7 @@ from deployer.control import Control
 from deployer.execute import Executor
 from deployer.idle import IdlePolicy
 from deployer.plan import RolloutPolicy
-from deployer.proxy import Proxy
+from deployer.request import Proxy
 from deployer.rollout import Rollouts
 from deployer.settings import Settings
 from deployer.state import State

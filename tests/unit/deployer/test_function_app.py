@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 ALLOWED = {"functools", "json", "logging", "azure.functions", "azurefunctions.extensions.bindings", "deployer"}
 FUNCTIONS = {
-    "model_uploaded", "advance_rollout", "sweep", "teardown_idle", "classify", "models", "cluster", "health",
+    "model_uploaded", "advance_rollout", "sweep", "teardown_idle", "classify", "predict", "models", "cluster", "health",
 }  # fmt: skip
 
 LOADED = """

@@ -13,8 +13,9 @@ from aiohttp import web
 
 from deployer.activity import ActivityNotes, last_requests
 from deployer.errors import BadRequest, NotFound, SlipwayError, Unavailable, Waking
-from deployer.proxy import Answer, Proxy
 from deployer.record import ModelRecord, RolloutStatus, Route, UploadStatus, VersionRecord
+from deployer.request import Answer, ClassifyRequest, Proxy
+from deployer.request.parse import Wanted
 from deployer.settings import IdleSettings, ProxySettings
 from deployer.state import State
 from deployer.waking import Waker
@@ -108,7 +109,8 @@ class Slipway:
 
     async def ask(self, images: int = 1, *, top: int | None = None, hold: float = 0.0) -> Answer:
         """A client's request."""
-        return await self.proxy.classify("cats", [IMAGE] * images, top=top, hold_seconds=hold)
+        wanted = Wanted(hold_seconds=hold)
+        return await self.proxy.classify("cats", ClassifyRequest((IMAGE,) * images, None, top, None, wanted))
 
 
 @pytest.fixture
