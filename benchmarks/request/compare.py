@@ -94,7 +94,8 @@ async def compare(only: Sequence[str]) -> None:
             print("Requests per second, 130 KB JPEG, medians; Slipway through the local Functions host\n")
             await load(ours, 8, seconds=1.0)
             if not only or "peers" in only:
-                (folder / "kserve.json").write_text(json.dumps({"instances": [{"b64": encoded}]}))
+                (folder / "instances.json").write_text(json.dumps({"instances": [{"b64": encoded}]}))
+                (folder / "image.json").write_text(json.dumps({"image": encoded}))
                 for peer, target in _PEERS.items():
                     await _against(peer, target, ours, upstream_port, raw, as_json, folder, image)
             if not only or "latency" in only:
@@ -111,11 +112,14 @@ async def _against(
 ) -> None:  # fmt: skip
     try:
         async with servers.peer(peer, upstream_port, folder) as port:
-            if peer == "kserve":
-                body, path = folder / "kserve.json", "/v1/models/bench:predict"
-                theirs = Target.write(folder, peer, port, path, as_json, body)
-            else:
-                theirs = Target.write(folder, peer, port, "/classify", raw, image)
+            match peer:
+                case "kserve":
+                    path, body = "/v1/models/bench:predict", folder / "instances.json"
+                    theirs = Target.write(folder, peer, port, path, as_json, body)
+                case "litserve":
+                    theirs = Target.write(folder, peer, port, "/classify", as_json, folder / "image.json")
+                case _:
+                    theirs = Target.write(folder, peer, port, "/classify", raw, image)
             await load(theirs, 8, seconds=1.0)
             for connections in _CONNECTIONS:
                 rates = [

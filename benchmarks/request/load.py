@@ -9,74 +9,105 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 
 class Connection(asyncio.Protocol):
-    """Sends the request again as soon as its answer is whole."""
+    """Sends the request again as soon as its answer is whole; on a new connection where the server ends this one."""
 
-    def __init__(self, request: bytes, more: "Rounds") -> None:
-        self._request = request
-        self._rounds = more
+    def __init__(self, client: "Client") -> None:
+        self._client = client
         self._buffer = bytearray()
         self._expected = -1
         self._sent = 0.0
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._closes = False
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begins."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(1 << 22)
-        self._send()
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(1 << 22)
+        self._send(self._transport)
 
     def data_received(self, data: bytes) -> None:
         """Counts an answer once it is whole."""
         self._buffer += data
-        if self._expected < 0:
-            end = self._buffer.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            head = bytes(self._buffer[:end]).lower()
-            if not head.startswith(b"http/1.1 200"):
-                self._fail(f"answered {bytes(self._buffer[:300])!r}")
-                return
-            at = head.find(b"content-length:")
-            if at < 0:
-                self._fail("answered without Content-Length")
-                return
-            self._expected = end + 4 + int(head[at + 15 :].split(b"\r\n", 1)[0])
-        if len(self._buffer) >= self._expected:
-            now = time.perf_counter()
-            self._rounds.latencies.append(now - self._sent)
-            self._buffer.clear()
-            self._expected = -1
-            if self._rounds.over(now):
-                self._finish()
-            else:
-                self._send()
+        if self._expected < 0 and not self._read_head():
+            return
+        if len(self._buffer) < self._expected or self._transport is None:
+            return
+        now = time.perf_counter()
+        self._client.latencies.append(now - self._sent)
+        self._buffer.clear()
+        self._expected = -1
+        if self._client.over(now):
+            self._end(self._client.finish)
+        elif self._closes:
+            self._end(self._client.connect)
+        else:
+            self._send(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The server must not end a connection."""
-        if not self.done.done():
-            self._fail(f"the connection ended: {exc}")
+        """The server must not end a connection before it has answered."""
+        if self._transport is not None:
+            self._client.fail(f"the connection ended: {exc}")
 
-    def _send(self) -> None:
-        assert self._transport is not None
+    def _read_head(self) -> bool:
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        head = bytes(self._buffer[:end]).lower()
+        at = head.find(b"content-length:")
+        if head[9:12] != b"200" or at < 0:
+            self._end(lambda: self._client.fail(f"answered {bytes(self._buffer[:300])!r}"))
+            return False
+        self._expected = end + 4 + int(head[at + 15 :].split(b"\r\n", 1)[0])
+        self._closes = b"connection: close" in head
+        return True
+
+    def _send(self, transport: asyncio.Transport) -> None:
         self._sent = time.perf_counter()
-        self._transport.write(self._request)
+        transport.write(self._client.request)
 
-    def _finish(self) -> None:
+    def _end(self, then: Callable[[], None]) -> None:
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
+        then()
+
+
+class Client:
+    """One closed loop. ``latencies`` in seconds are shared by all."""
+
+    def __init__(self, target: dict[str, Any], rounds: "Rounds") -> None:
+        self.request = request_bytes(target)
+        self.latencies = rounds.latencies
+        self.over = rounds.over
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._address = target["host"], target["port"]
+        self._connecting: asyncio.Task[Any] | None = None
+
+    def connect(self) -> None:
+        """Opens a connection, which begins to send."""
+        made = asyncio.get_running_loop().create_connection(lambda: Connection(self), *self._address)
+        self._connecting = asyncio.create_task(made)
+        self._connecting.add_done_callback(self._connected)
+
+    def finish(self) -> None:
+        """It is enough."""
         if not self.done.done():
             self.done.set_result(None)
-        if self._transport is not None:
-            self._transport.close()
 
-    def _fail(self, why: str) -> None:
+    def fail(self, why: str) -> None:
+        """It went wrong."""
         if not self.done.done():
             self.done.set_exception(RuntimeError(why))
+
+    def _connected(self, task: "asyncio.Task[Any]") -> None:
+        if (error := task.exception()) is not None:
+            self.fail(f"cannot connect: {error}")
 
 
 class Rounds:
@@ -104,16 +135,12 @@ def request_bytes(target: dict[str, Any]) -> bytes:
 
 async def run(target: dict[str, Any], connections: int, seconds: float | None, count: int | None) -> dict[str, float]:
     """Loads the target; gives requests per second and latencies."""
-    request = request_bytes(target)
     rounds = Rounds(seconds, count)
+    clients = [Client(target, rounds) for _ in range(connections)]
     began = time.perf_counter()
-    made = [
-        await asyncio.get_running_loop().create_connection(
-            lambda: Connection(request, rounds), target["host"], target["port"]
-        )
-        for _ in range(connections)
-    ]
-    await asyncio.gather(*(connection.done for _, connection in made))
+    for client in clients:
+        client.connect()
+    await asyncio.gather(*(client.done for client in clients))
     taken = time.perf_counter() - began
     ordered = sorted(rounds.latencies)
     return {

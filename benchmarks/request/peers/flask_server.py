@@ -1,4 +1,5 @@
-"""A pass-through as tutorials write it with Flask and requests, served by Flask's own threaded server."""
+"""A pass-through as tutorials write it with Flask and requests, served by Flask's own threaded server (which ends each
+connection after one answer)."""
 
 import base64
 import logging
@@ -8,7 +9,6 @@ from typing import Any
 
 import requests
 from flask import Flask, request
-from werkzeug.serving import WSGIRequestHandler
 
 URL = os.environ["UPSTREAM_URL"]
 app = Flask(__name__)
@@ -32,5 +32,4 @@ def classify() -> dict[str, Any]:
 
 if __name__ == "__main__":
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    WSGIRequestHandler.protocol_version = "HTTP/1.1"  # its default ends each connection, which costs it more
     app.run(host="127.0.0.1", port=int(sys.argv[1]), threaded=True)
