@@ -1,7 +1,8 @@
 """When each model was last asked, noted in storage at most once per model, instance and window.
 
 Each instance writes a note of its own, ``activity/NAME/INSTANCE``, whose time of change is the time of the request; so no
-instance reads what another wrote. A note may lag a request by one window, which the idle plan allows for.
+instance reads what another wrote. A note may lag a request by one window, which the idle plan allows for: an instance that is
+lost takes no older request with it. Where storage fails, the note is tried again each window while the instance lives.
 """
 
 import asyncio
@@ -36,11 +37,16 @@ class ActivityNotes:
 
     async def _write(self, model: str, wait: float) -> None:
         try:
-            await asyncio.sleep(wait)
-            self._written[model] = self._monotonic()
-            await asyncio.to_thread(self._documents.put, f"activity/{model}/{self._instance}", b"")
-        except SlipwayError as error:
-            log.warning("activity of '%s' was not noted: %s", model, error.message)
+            while True:
+                await asyncio.sleep(wait)
+                self._written[model] = self._monotonic()
+                try:
+                    await asyncio.to_thread(self._documents.put, f"activity/{model}/{self._instance}", b"")
+                except SlipwayError as error:
+                    log.warning("activity of '%s' was not noted: %s", model, error.message)
+                    wait = self._window
+                else:
+                    return
         finally:
             del self._pending[model]
 

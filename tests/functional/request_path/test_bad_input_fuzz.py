@@ -36,7 +36,7 @@ MULTIPART = st.lists(
     max_size=14,
 ).map(b"".join)  # fmt: skip
 BASE64 = st.one_of(
-    st.text("ABCxyz019+/-_= \n", max_size=40), st.text(max_size=20), 
+    st.text("ABCxyz019+/-_= \n", max_size=40), st.text(max_size=20),
     st.binary(max_size=60).map(lambda b: base64.b64encode(b).decode()),
     st.sampled_from(["data:", "data:;base64,", "data:image/png;base64,!", "data:image/png,AAAA",
                      base64.b64encode(png()).decode()]),
