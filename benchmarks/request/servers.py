@@ -91,7 +91,10 @@ async def peer(name: str, upstream_port: int, folder: Path) -> AsyncIterator[int
 async def slipway(upstream_port: int, folder: Path) -> AsyncIterator[tuple[int, str]]:
     """Azurite and the local Functions host with this very application, for which ``bench`` serves; gives port and key."""
     disabled = {f"AzureWebJobs.{name}.Disabled": "true" for name in ("sweep", "teardown_idle")}
-    async with LocalCloud(Options(data=folder / "slipway", aks=False, settings=disabled)) as cloud:
+    # Azure's own polling interval: on Azure the polls of queues and blobs are no part of the process that answers requests.
+    polls = ("--blob-poll-seconds", "10", "--queue-poll-seconds", "10")
+    options = Options(data=folder / "slipway", aks=False, settings=disabled, functions_arguments=polls)
+    async with LocalCloud(options) as cloud:
         found = cloud.endpoints
         assert found.functions_url is not None and found.function_key is not None  # functions were asked for
         route = Route(version=1, address=f"http://127.0.0.1:{upstream_port}")

@@ -46,8 +46,8 @@ class Connections:
         self._pooled: aiohttp.ClientSession | None = None
         self._single: aiohttp.ClientSession | None = None
 
-    async def send(self, target: Target, outgoing: Outgoing, *, pooled: bool = True) -> Response:
-        """Asks a model server, for at most ``timeout_seconds``; not ``pooled``: on a connection of its own.
+    async def send(self, target: Target, outgoing: Outgoing, *, seconds: float, pooled: bool = True) -> Response:
+        """Asks a model server, for at most ``seconds``; not ``pooled``: on a connection of its own.
 
         Raises:
             Lost: there was no answer, or not a whole one.
@@ -57,7 +57,7 @@ class Connections:
         url = URL(target.address + outgoing.path, encoded=True)
         try:
             async with (
-                asyncio.timeout(self._settings.timeout_seconds),
+                asyncio.timeout(seconds),
                 session.request(
                     outgoing.method, url, data=outgoing.body or None, headers=outgoing.headers, allow_redirects=False
                 ) as answer,
@@ -67,7 +67,7 @@ class Connections:
             raise Lost(str(error) or type(error).__name__) from error
         except TimeoutError as error:
             raise Unavailable(
-                "timeout", f"The model server did not answer within {self._settings.timeout_seconds:g} s.",
+                "timeout", f"The model server did not answer within {seconds:.3g} s.",
                 "Send fewer images at once, or raise SLIPWAY_PROXY__TIMEOUT_SECONDS.", status=HTTPStatus.GATEWAY_TIMEOUT,
             ) from error  # fmt: skip
 

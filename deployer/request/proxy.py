@@ -28,6 +28,7 @@ from deployer.state import State
 from deployer.waking import Waker
 
 _HEADERS = {"Content-Type": "application/json"}
+_PLATFORM_SECONDS = 225.0  # the platform's front end ends requests at 230 s, and says nothing of why
 
 
 @dataclass(frozen=True)
@@ -118,18 +119,20 @@ class Proxy:
     async def _looked(self, record: ModelRecord, wanted: Wanted, call: ServingCall) -> tuple[Target, Response]:
         target = self._routes.serving(record, wanted)
         try:
-            return target, await self._connections.send(target, call.outgoing(target), pooled=False)
+            seconds = self._settings.timeout_seconds
+            return target, await self._connections.send(target, call.outgoing(target), seconds=seconds, pooled=False)
         except Lost as error:
             raise _lost(record.name, target, error) from error
 
     async def _predicted(
         self, model: str, wanted: Wanted, outgoing: Callable[[ModelRecord, Target], Outgoing]
     ) -> tuple[Target, Response]:
-        deadline = self._monotonic() + min(wanted.hold_seconds, self._settings.hold_seconds)
+        began = self._monotonic()
+        deadline = began + min(wanted.hold_seconds, self._settings.hold_seconds)
         record, target = await self._routes.target(model, wanted, deadline)
         self._notes.note(model)
         with self._slots.one(model):
-            give_up = max(deadline, self._monotonic() + self._settings.timeout_seconds)
+            give_up = min(max(deadline, self._monotonic() + self._settings.timeout_seconds), began + _PLATFORM_SECONDS)
             breaker: Breaker | None = None
             again = False
             while True:
@@ -138,7 +141,9 @@ class Proxy:
                     breaker = self._breakers.of(model, target.version, target.address)
                     breaker.admit()
                 try:
-                    response = await self._connections.send(target, sent, pooled=not again)
+                    left = began + _PLATFORM_SECONDS - self._monotonic()
+                    seconds = min(self._settings.timeout_seconds, max(1.0, left))
+                    response = await self._connections.send(target, sent, seconds=seconds, pooled=not again)
                 except Unavailable:
                     breaker.failed()
                     raise

@@ -31,7 +31,10 @@ class Transformer(Model):
         return {"signature_name": "classify_image", "inputs": {"image_bytes": payload["instances"]}}
 
     async def postprocess(
-        self, result: dict[str, Any], headers: dict[str, str] | None = None, response_headers: dict[str, str] | None = None
+        self,
+        result: dict[str, Any],
+        headers: dict[str, str] | None = None,
+        response_headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         """Named classes."""
         outputs = result["outputs"]
