@@ -76,7 +76,7 @@ async def test_an_instance_that_is_lost_leaves_a_note_at_most_one_window_old(
     world: World, documents: FakeDocuments, last: int
 ) -> None:
     """Its last request was ``last`` seconds into a window of an hour; what was pending is lost with it."""
-    notes = ActivityNotes(documents, 3600, lambda: world.now.timestamp())
+    notes = ActivityNotes(documents, 3600, lambda: world.clock().timestamp())
     notes.note("cats")
     await quiet(notes)
     world.pass_time(last)
@@ -89,7 +89,7 @@ async def test_an_instance_that_is_lost_leaves_a_note_at_most_one_window_old(
 
 
 async def test_a_request_after_its_window_is_noted_at_once(world: World, documents: FakeDocuments) -> None:
-    notes = ActivityNotes(documents, 3600, lambda: world.now.timestamp())
+    notes = ActivityNotes(documents, 3600, lambda: world.clock().timestamp())
     for _ in range(3):
         notes.note("cats")
         await quiet(notes)
