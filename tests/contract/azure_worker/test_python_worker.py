@@ -21,6 +21,7 @@ EXPECTED = {
     "sweep": [("timerTrigger", "IN")],
     "teardown_idle": [("timerTrigger", "IN")],
     "classify": HTTP,
+    "predict": HTTP,
     "models": HTTP,
     "cluster": HTTP,
     "health": HTTP,
