@@ -93,11 +93,12 @@ async def compare(only: Sequence[str]) -> None:
             direct = Target.write(folder, "direct", upstream_port, servers.PREDICT, as_json, folder / "serving.json")
             print("Requests per second, 130 KB JPEG, medians; Slipway through the local Functions host\n")
             await load(ours, 8, seconds=1.0)
-            if not only or "peers" in only:
+            peers = [name for name in _PEERS if not only or "peers" in only or name in only]
+            if peers:
                 (folder / "instances.json").write_text(json.dumps({"instances": [{"b64": encoded}]}))
                 (folder / "image.json").write_text(json.dumps({"image": encoded}))
-                for peer, target in _PEERS.items():
-                    await _against(peer, target, ours, upstream_port, raw, as_json, folder, image)
+                for peer in peers:
+                    await _against(peer, _PEERS[peer], ours, upstream_port, raw, as_json, folder, image)
             if not only or "latency" in only:
                 await _latency(ours, direct)
             if not only or "memory" in only:
@@ -165,7 +166,7 @@ def _serving_body(encoded: str) -> bytes:
 
 
 def main(only: Sequence[str] = ()) -> None:
-    """Runs it; ``only``: some of ``peers``, ``latency``, ``memory``, ``clients``."""
+    """Runs it; ``only``: some of ``peers`` (or their names), ``latency``, ``memory``, ``clients``."""
     asyncio.run(compare(only))
 
 

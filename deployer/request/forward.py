@@ -33,6 +33,11 @@ class Response:
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def failed(self) -> bool:
+        """Whether this speaks of a failing server, not of a request that it cannot answer."""
+        return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR and self.status != HTTPStatus.NOT_IMPLEMENTED
+
 
 class Lost(Exception):
     """No answer: the server has gone, or went away in the middle. ``__cause__`` is aiohttp's error."""

@@ -1,8 +1,9 @@
 """What a classification request asks for. Pure."""
 
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -29,6 +30,10 @@ class Wanted:
     version: int | None = None
     hold_seconds: float = 0.0
     session: str | None = None
+
+    def settled(self) -> "Wanted":
+        """The same, for a request that is sent again: it does not change sides between one attempt and the next."""
+        return self if self.session is not None else replace(self, session=os.urandom(8).hex())
 
 
 @dataclass(frozen=True)

@@ -148,21 +148,19 @@ class Proxy:
                     breaker.failed()
                     raise
                 except Lost as error:
+                    wanted = wanted.settled()
                     record, now = await self._routes.target(model, wanted, deadline, fresh=True)
                     late = self._monotonic() > give_up
                     if late or (again and now == target and record.rollout is None):
                         breaker.failed()
                         raise _lost(model, target, error) from error
+                    if again:  # a rollout is replacing the server: the request waits for what comes
+                        await asyncio.sleep(LOOK_SECONDS)
                     if now != target:
                         target, breaker = now, None
-                    elif again:  # a rollout is replacing the server: the request waits for what comes
-                        await asyncio.sleep(LOOK_SECONDS)
                     again = True
                     continue
-                if (
-                    response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-                    and response.status != HTTPStatus.NOT_IMPLEMENTED
-                ):
+                if response.failed:
                     breaker.failed()
                 else:
                     breaker.succeeded()

@@ -187,6 +187,19 @@ async def test_a_canary_gets_its_share_and_a_session_stays_on_its_side(slipway: 
     assert {version for versions in sides.values() for version in versions} == {1, 2}
 
 
+async def test_where_neither_side_of_a_canary_answers_callers_are_told_soon(slipway: Slipway) -> None:
+    """A request that is sent again stays on one side, and does not go to and fro until its time is over."""
+    async with ModelServer(answering) as gone:
+        slipway.serve(gone.address)
+    async with ModelServer(answering) as canary:
+        slipway.try_canary(2, canary.address, 50)
+    for _ in range(10):
+        with pytest.raises((Unavailable, TryLater)):
+            await slipway.ask()
+    reads = [effect for effect in slipway.world.effects if effect.name == "documents.read"]
+    assert len(reads) <= 10 * 4 + 2
+
+
 @pytest.mark.parametrize(("share", "version"), [(0, 1), (100, 2)])
 async def test_a_share_of_nothing_or_all_is_just_that(
     slipway: Slipway, server: ModelServer, share: float, version: int
