@@ -1,5 +1,6 @@
 """The composition root: settings and adapters in, use cases out. The only module that knows both."""
 
+import gc
 import os
 import time
 from collections.abc import Mapping
@@ -80,8 +81,14 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
 
 
 def from_environment(settings: Settings) -> Application:
-    """The application on the storage and with the credential that the process's environment offers."""
-    return build(settings, os.environ, DefaultAzureCredential())
+    """The application on the storage and with the credential that the process's environment offers.
+
+    What has been loaded by then stays, so the garbage collector need not look through it while requests wait.
+    """
+    made = build(settings, os.environ, DefaultAzureCredential())
+    gc.collect()
+    gc.freeze()
+    return made
 
 
 @dataclass(frozen=True)
