@@ -36,10 +36,17 @@ def advance_rollout(message: func.QueueMessage) -> None:
     application().rollouts.advance(json.loads(message.get_body())["model"])
 
 
+@app.queue_trigger(arg_name="message", queue_name="operations", connection="AzureWebJobsStorage")
+async def perform_operation(message: func.QueueMessage) -> None:
+    """One look at a prediction that somebody asked for with Prefer: respond-async."""
+    await application().calls.perform(json.loads(message.get_body())["operation"])
+
+
 @app.timer_trigger(arg_name="timer", schedule=settings.schedule.sweep)
 def sweep(timer: func.TimerRequest) -> None:
     """Finds what events missed."""
     application().sweep.run()
+    application().deferred.sweep()
 
 
 @app.timer_trigger(arg_name="timer", schedule=settings.schedule.teardown)
@@ -52,14 +59,35 @@ def teardown_idle(timer: func.TimerRequest) -> None:
 async def classify(req: func.HttpRequest) -> func.HttpResponse:
     """Image in, named classes out."""
     request = _request(req, "model")
-    return _response(await http.guarded_async(request, lambda: http.classify(application().proxy, request, settings.proxy)))
+    return _response(await http.guarded_async(request, lambda: application().calls.classify(request)))
 
 
 @app.route("v1/models/{*path}", methods=["GET", "POST"])
 async def predict(req: func.HttpRequest) -> func.HttpResponse:
     """TensorFlow Serving's REST API, as it is."""
     request = _request(req)
-    return _response(await http.guarded_async(request, lambda: http.predict(application().proxy, request, settings.proxy)))
+    return _response(await http.guarded_async(request, lambda: application().calls.predict(request)))
+
+
+@app.route("operations/{*path}", methods=["GET"])
+async def operations(req: func.HttpRequest) -> func.HttpResponse:
+    """What became of a prediction that was asked for with Prefer: respond-async."""
+    request = _request(req)
+    return _response(await http.guarded_async(request, lambda: application().calls.operation(request)))
+
+
+@app.route("keyed/{*path}", methods=["GET", "POST"], auth_level=func.AuthLevel.ANONYMOUS)
+async def keyed(req: func.HttpRequest) -> func.HttpResponse:
+    """Predictions for who has a key of the model: open at the host, as it knows no such keys; checked by the app itself."""
+    request = _request(req)
+    return _response(await http.guarded_async(request, lambda: application().calls.keyed(request)))
+
+
+@app.route("keys/{*path}", methods=["GET", "POST", "DELETE"])
+def keys(req: func.HttpRequest) -> func.HttpResponse:
+    """The keys of single models."""
+    request = _request(req)
+    return _response(http.guarded(request, lambda: http.keys(application().keys, request)))
 
 
 @app.route("models/{*path}", methods=["GET"])
@@ -67,6 +95,12 @@ def models(req: func.HttpRequest) -> func.HttpResponse:
     """The models, or one of them."""
     request = _request(req)
     return _response(http.guarded(request, lambda: http.models(application().control, request.path)))
+
+
+@app.route("openapi.json", methods=["GET"])
+def openapi(req: func.HttpRequest) -> func.HttpResponse:
+    """The API, described for machines."""
+    return _response(http.guarded(_request(req), lambda: http.openapi(application().control)))
 
 
 @app.route("cluster/{*path}", methods=["GET", "POST"])

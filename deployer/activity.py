@@ -51,10 +51,10 @@ class ActivityNotes:
             del self._pending[model]
 
 
-def last_requests(documents: Documents) -> dict[str, datetime]:
-    """When each model was last asked, by all instances' notes: one listing."""
+def last_requests(documents: Documents, model: str | None = None) -> dict[str, datetime]:
+    """When each model (or this one) was last asked, by all instances' notes: one listing."""
     latest: dict[str, datetime] = {}
-    for blob in documents.listing("activity/"):
+    for blob in documents.listing("activity/" if model is None else f"activity/{model}/"):
         model = blob.name.split("/")[1]
         latest[model] = max(blob.modified, latest.get(model, blob.modified))
     return latest

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from deployer import openapi
+from deployer.activity import last_requests
+from deployer.errors import NotFound
+from deployer.names import is_model_name
 from deployer.ports import Clock, Cluster
 from deployer.record import ModelRecord
 from deployer.state import State
@@ -34,9 +38,19 @@ class Control:
         Raises:
             NotFound: there is none of that name.
         """
-        record = self.state.model(name)
+        record = self._record(name)
         newest = [item.version for item in record.versions][-_TIMELINES:]
-        return model_view(record, [stage for version in newest for stage in self.state.timeline(name, version)])
+        view = model_view(record, [stage for version in newest for stage in self.state.timeline(name, version)])
+        last = last_requests(self.teardown.documents, name).get(name)
+        return view | {"last_request": last.isoformat() if last else None, **openapi.endpoint(record)}
+
+    def openapi(self, name: str | None = None) -> dict[str, Any]:
+        """The OpenAPI document of one model, or of all and of what is asked of them.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        return openapi.for_all(self._records()) if name is None else openapi.for_model(self._record(name))
 
     def cluster(self) -> dict[str, Any]:
         """The cluster and what the idle ladder does next."""
@@ -58,6 +72,13 @@ class Control:
         """Puts all models to sleep and empties the GPU pool."""
         self.teardown.sleep_all()
         return self.cluster()
+
+    def _record(self, name: str) -> ModelRecord:
+        if not is_model_name(name):
+            raise NotFound(
+                "unknown_model", f"'{name[:60]}' is no name of a model.", "GET /api/models lists those there are."
+            )
+        return self.state.model(name)
 
     def _records(self) -> list[ModelRecord]:
         return [record for name in self.state.models() if (record := self.state.find(name)) is not None]

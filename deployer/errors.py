@@ -3,6 +3,7 @@
     SlipwayError                  code, message, hint, HTTP status
     ├── BadRequest                the caller sent what cannot be used (400, or as given)
     ├── NotFound                  no such model, version or path (404)
+    ├── Unauthorized              the key is missing or wrong (401)
     ├── UploadRefused             what was dropped will never become a model as it is: recorded, not retried
     ├── TryLater                  not now; may say when to come back (503, or as given)
     │   └── Waking                the model sleeps and is being woken (503)
@@ -46,6 +47,12 @@ class NotFound(SlipwayError):
     """There is no such model, version or path."""
 
     status = HTTPStatus.NOT_FOUND
+
+
+class Unauthorized(SlipwayError):
+    """The key is missing or wrong."""
+
+    status = HTTPStatus.UNAUTHORIZED
 
 
 class UploadRefused(SlipwayError):

@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 
 from deployer.control import Control
-from deployer.errors import NotFound, SlipwayError, TryLater
+from deployer.errors import BadRequest, NotFound, SlipwayError, TryLater
+from deployer.keys import ModelKeys
 from deployer.request import Proxy, classify_request, serving_call
 from deployer.request.parse import check_size
 from deployer.request.serving_api import passed_back
@@ -66,21 +67,54 @@ async def predict(proxy: Proxy, request: Request, settings: ProxySettings) -> Re
         call = serving_call(request.method, request.path, request.headers, request.body)
         found = await proxy.relay(call)
     except SlipwayError as error:
-        answer = failure(error)
-        whole = error.body()["error"]
-        return replace(answer, body=orjson.dumps({"error": error.message, "slipway": whole}))
+        return serving_failure(error)
     headers = {**passed_back(found.response.headers), MODEL_VERSION: str(found.version)}
     return Reply(found.response.status, found.response.body, headers)
 
 
 def models(control: Control, path: str) -> Reply:
-    """``GET /api/models`` and ``GET /api/models/NAME``."""
-    name = path.strip("/")
-    if "/" in name:
-        raise NotFound(
-            "unknown_path", f"There is nothing at /api/models/{name}.", "GET /api/models/NAME shows a model."
-        )
-    return reply(control.model(name) if name else control.models())
+    """``GET /api/models``, ``GET /api/models/NAME`` and ``GET /api/models/NAME/openapi.json``."""
+    match path.strip("/").split("/"):
+        case [""]:
+            return reply(control.models())
+        case [name]:
+            return reply(control.model(name))
+        case [name, "openapi.json"]:
+            return reply(control.openapi(name))
+    raise NotFound(
+        "unknown_path", f"There is nothing at /api/models/{path[:200]}.", "GET /api/models/NAME shows a model."
+    )  # fmt: skip
+
+
+def openapi(control: Control) -> Reply:
+    """``GET /api/openapi.json``."""
+    return reply(control.openapi())
+
+
+def keys(found: ModelKeys, request: Request) -> Reply:
+    """``GET`` and ``POST /api/keys/MODEL``, ``DELETE /api/keys/MODEL/NAME``."""
+    match request.method, request.path.strip("/").split("/"):
+        case "GET", [model] if model:
+            return reply(found.listed(model))
+        case "POST", [model] if model:
+            return reply(found.add(model, _key_name(request.body)), HTTPStatus.CREATED)
+        case "DELETE", [model, name]:
+            return reply(found.remove(model, name))
+    raise NotFound(
+        "unknown_path", f"{request.method} /api/keys/{request.path[:200]} is nothing that can be asked.",
+        "GET and POST /api/keys/MODEL, and DELETE /api/keys/MODEL/NAME can.",
+    )  # fmt: skip
+
+
+def _key_name(body: bytes) -> str:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest("bad_json", f"The body is not JSON: {error}.", 'Send {"name": "who will use it"}.') from error
+    match document:
+        case {"name": str(name)}:
+            return name
+    raise BadRequest("bad_key_name", "The body has no 'name' for the key.", 'Send {"name": "who will use it"}.')
 
 
 def cluster(control: Control, method: str, path: str) -> Reply:
@@ -107,6 +141,11 @@ def failure(error: SlipwayError) -> Reply:
     """An error as every answer shows it; one that passes says when to come back."""
     later = {"Retry-After": str(error.retry_after)} if isinstance(error, TryLater) and error.retry_after else None
     return reply(error.body(), error.status, later)
+
+
+def serving_failure(error: SlipwayError) -> Reply:
+    """The same below ``/api/v1/``."""
+    return replace(failure(error), body=orjson.dumps({"error": error.message, "slipway": error.body()["error"]}))
 
 
 def guarded(request: Request, call: Callable[[], Reply]) -> Reply:

@@ -100,6 +100,13 @@ class RolloutQueue(Protocol):
         """Says: look at this model, after a while."""
 
 
+class OperationQueue(Protocol):
+    """The queue ``operations``."""
+
+    def ask(self, operation: str, *, delay_seconds: int = 0) -> None:
+        """Says: look at this operation, after a while."""
+
+
 Power = Literal["Running", "Stopped"]
 
 

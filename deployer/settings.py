@@ -132,6 +132,26 @@ class ProxySettings(_Group):
         return self.max_megapixels << 20
 
 
+class OperationSettings(_Group):
+    """Predictions asked for with `Prefer: respond-async`."""
+
+    wait_seconds: float = Field(1800, gt=0, description="how long an operation waits for its model to wake")
+    keep_seconds: float = Field(3600, gt=0, description="how long it can be asked for after it was last written")
+    max_waiting: int = Field(200, ge=1, description="operations of one model that wait at once; beyond, 429")
+
+
+class AccessSettings(_Group):
+    """Keys of single models."""
+
+    cache_seconds: float = Field(10, ge=0, description="how long a key that was removed may still be taken")
+
+
+class TelemetrySettings(_Group):
+    """What the app says of itself."""
+
+    json_logs: bool = Field(False, description="write Slipway's own log as JSON lines to standard output")
+
+
 class ScheduleSettings(_Group):
     """The timers, as six-field NCRONTAB (seconds first)."""
 
@@ -153,4 +173,7 @@ class Settings(BaseSettings):
     rollout: RolloutSettings = RolloutSettings()
     idle: IdleSettings = IdleSettings()
     proxy: ProxySettings = ProxySettings()
+    operations: OperationSettings = OperationSettings()
+    access: AccessSettings = AccessSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     schedule: ScheduleSettings = ScheduleSettings()

@@ -61,6 +61,7 @@ class State:
         """Forgets a model."""
         for blob in list(self._documents.listing(f"timelines/{model}/")):
             self._documents.remove(blob.name)
+        self._documents.remove(f"keys/{model}.json")
         self._documents.remove(_model(model))
 
     def cluster(self) -> ClusterRecord:

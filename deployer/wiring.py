@@ -15,12 +15,22 @@ from azure.storage.blob import BlobServiceClient
 import exporter
 from deployer.activity import ActivityNotes
 from deployer.adapters.aks import AksCluster, container_service
-from deployer.adapters.storage import BlobDocuments, BlobServables, BlobUploads, StorageRolloutQueue, storage_services
+from deployer.adapters.storage import (
+    BlobDocuments,
+    BlobServables,
+    BlobUploads,
+    StorageOperationQueue,
+    StorageRolloutQueue,
+    storage_services,
+)
 from deployer.adapters.tf_serving import TensorFlowServing
 from deployer.adapters.workloads import KubernetesWorkloads
+from deployer.calls import Calls, Predictions
 from deployer.control import Control
+from deployer.deferred import Deferred
 from deployer.execute import Executor
 from deployer.idle import IdlePolicy
+from deployer.keys import ModelKeys
 from deployer.plan import RolloutPolicy
 from deployer.request import Proxy
 from deployer.rollout import Rollouts
@@ -32,7 +42,7 @@ from deployer.templates import Templates
 from deployer.uploads import Uploads
 from deployer.waking import Waker
 
-MODELS, SERVABLES, STATE, ROLLOUTS = "models", "servables", "slipway", "rollouts"
+MODELS, SERVABLES, STATE, ROLLOUTS, OPERATIONS = "models", "servables", "slipway", "rollouts", "operations"
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,9 @@ class Application:
     teardown: Teardown
     control: Control
     proxy: Proxy
+    calls: Calls
+    deferred: Deferred
+    keys: ModelKeys
 
 
 def build(settings: Settings, environment: Mapping[str, str], credential: TokenCredential) -> Application:
@@ -68,15 +81,22 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
         state, cluster, workloads, queue, executor, _rollout_policy(settings), settings.rollout.look_again_seconds, _now
     )
     teardown = Teardown(state, documents, cluster, workloads, _idle_policy(settings), settings.idle.after, _now)
+    control = Control(state, cluster, waker, teardown, settings.cluster.gpu_pool, _now)
+    notes = ActivityNotes(documents, settings.idle.activity_seconds, time.monotonic)
+    proxy = Proxy(state, waker, notes, settings.proxy)
+    operations = StorageOperationQueue(queues.get_queue_client(OPERATIONS))
+    deferred = Deferred(documents, operations, Predictions(proxy, settings.proxy), settings.operations, _now)
+    keys = ModelKeys(state, documents, _now, settings.access.cache_seconds)
     return Application(
         uploads=uploads,
         rollouts=rollouts,
         sweep=Sweep(state, store, uploads, queue, timedelta(seconds=settings.schedule.sweep_grace_seconds), _now),
         teardown=teardown,
-        control=Control(state, cluster, waker, teardown, settings.cluster.gpu_pool, _now),
-        proxy=Proxy(
-            state, waker, ActivityNotes(documents, settings.idle.activity_seconds, time.monotonic), settings.proxy
-        ),
+        control=control,
+        proxy=proxy,
+        calls=Calls(proxy, state, control, deferred, keys, settings.proxy),
+        deferred=deferred,
+        keys=keys,
     )
 
 

@@ -4,7 +4,7 @@
 run; ``answers`` holds what all operations share; ``document`` puts the description together.
 """
 
-from deployer.openapi.document import for_all, for_model
+from deployer.openapi.document import endpoint, for_all, for_model
 from deployer.openapi.examples import examples
 
-__all__ = ["examples", "for_all", "for_model"]
+__all__ = ["endpoint", "examples", "for_all", "for_model"]

@@ -21,7 +21,14 @@ from deployer.openapi.answers import (
     json_answer,
     reference,
 )
-from deployer.openapi.examples import Signatures, classify_examples, default_signature, predict_body, predict_examples
+from deployer.openapi.examples import (
+    Signatures,
+    classify_examples,
+    default_signature,
+    examples,
+    predict_body,
+    predict_examples,
+)
 from deployer.record import ModelRecord, VersionRecord
 
 _BINARY: Document = {"type": "string", "format": "binary"}
@@ -70,6 +77,21 @@ def for_all(records: Iterable[ModelRecord]) -> Document:
     for record in records:
         paths |= _paths(record)
     return _document("Slipway", {**paths, **_operations(), **_control()}, HOST_SECURITY, keyed=False)
+
+
+def endpoint(record: ModelRecord) -> Document:
+    """How a model is asked, as its view shows it: addresses, the schema of the version that callers meet, and examples."""
+    version = shown_version(record)
+    signatures = version.signatures if version is not None else {}
+    return {
+        "endpoint": {
+            "classify": f"/api/classify/{record.name}" if "classify_image" in signatures else None,
+            "predict": f"/api/v1/models/{record.name}:predict",
+            "openapi": f"/api/models/{record.name}/openapi.json",
+        },
+        "schema": signatures,
+        "examples": {} if version is None else examples(record.name, signatures),
+    }
 
 
 def shown_version(record: ModelRecord) -> VersionRecord | None:

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[3]
 ALLOWED = {"functools", "json", "logging", "azure.functions", "azurefunctions.extensions.bindings", "deployer"}
 FUNCTIONS = {
     "model_uploaded", "advance_rollout", "sweep", "teardown_idle", "classify", "predict", "models", "cluster", "health",
+    "perform_operation", "operations", "keyed", "keys", "openapi",
 }  # fmt: skip
 
 LOADED = """

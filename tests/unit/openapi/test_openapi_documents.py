@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from deployer.openapi import examples, for_all, for_model
+from deployer.openapi import endpoint, examples, for_all, for_model
 from deployer.openapi.examples import predict_body
 from deployer.record import ModelRecord, Route, VersionRecord
 
@@ -24,7 +24,7 @@ def signature(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str
     return {"method": "tensorflow/serving/predict", "inputs": dict(inputs), "outputs": dict(outputs)}
 
 
-SIGNATURES = {
+SIGNATURES: dict[str, dict[str, Any]] = {
     "classifier": {
         "serving_default": signature({"image": {"dtype": "float32", "shape": [None, 224, 224, 3]}}, {"dense": FLOAT}),
         "classify_image": signature({"image_bytes": TEXT}, {"labels": TEXT, "scores": FLOAT}),
@@ -64,7 +64,7 @@ def predict_schema(signatures: Mapping[str, Any]) -> Any:
 
 
 def takes(signatures: Mapping[str, Any], body: object) -> bool:
-    return jsonschema.Draft202012Validator(predict_schema(signatures)).is_valid(body)
+    return bool(jsonschema.Draft202012Validator(predict_schema(signatures)).is_valid(body))
 
 
 @pytest.mark.parametrize("signatures", SIGNATURES.values(), ids=SIGNATURES)
@@ -170,3 +170,15 @@ def test_any_signature_makes_a_valid_document_and_an_example_that_fits(signature
     validated(for_model(record(signatures)))
     body = predict_body(signatures)
     assert body is None or takes(signatures, body)
+
+
+def test_a_models_view_says_how_to_ask_it() -> None:
+    shown = endpoint(record(SIGNATURES["classifier"]))
+    assert shown["endpoint"] == {
+        "classify": "/api/classify/cats", "predict": "/api/v1/models/cats:predict",
+        "openapi": "/api/models/cats/openapi.json",
+    }  # fmt: skip
+    assert set(shown["schema"]) == {"serving_default", "classify_image"}
+    assert "classify/cats" in shown["examples"]["python"]
+    assert endpoint(record(SIGNATURES["several"]))["endpoint"]["classify"] is None
+    assert endpoint(ModelRecord(name="cats", updated=NOON))["examples"] == {}
