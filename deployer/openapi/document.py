@@ -74,9 +74,10 @@ def for_model(record: ModelRecord) -> Document:
 def for_all(records: Iterable[ModelRecord]) -> Document:
     """Every model, and what is asked of models and cluster as such."""
     paths: Document = {}
+    name = "NAME"
     for record in records:
-        paths |= _paths(record)
-    return _document("Slipway", {**paths, **_operations(), **_control()}, HOST_SECURITY, keyed=False)
+        paths, name = {**paths, **_paths(record)}, record.name
+    return _document("Slipway", {**paths, **_operations(), **_control(name)}, HOST_SECURITY, keyed=False)
 
 
 def endpoint(record: ModelRecord) -> Document:
@@ -218,12 +219,13 @@ def _operations() -> Document:
     return {"/operations/{id}": {"get": shown}}
 
 
-def _control() -> Document:
+def _control(name: str) -> Document:
+    """``name``: of a model there is, for an example."""
     control = "models and cluster"
     one = _get("model", "One model, whole", control, READ_ERRORS)
     described = _get("model-openapi", "One model's OpenAPI document", control, READ_ERRORS)
     for operation in (one, described):
-        operation["parameters"] = [_path("name")]
+        operation["parameters"] = [{**_path("name"), "example": name}]
     anonymous = {**_get("health", "Liveness of the app itself", control, (500,)), "security": []}
     return {
         "/models": {"get": _get("models", "All models", control, READ_ERRORS)},

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
 
 from deployer.calls import Calls, Predictions
 from deployer.control import Control
@@ -39,9 +40,11 @@ class Operations(Slipway):
     def _seconds(self) -> float:
         return self.world.now.timestamp()
 
-    async def asked(self, body: bytes | None = None, params: dict[str, str] | None = None, **headers: str) -> Any:
+    async def asked(
+        self, body: bytes | None = None, params: dict[str, str] | None = None, headers: dict[str, str] | None = None
+    ) -> Any:
         """A classification that is not waited for; returns the operation."""
-        request = Request("POST", "cats", {**LATER, **headers}, params or {}, png() if body is None else body)
+        request = Request("POST", "cats", {**LATER, **(headers or {})}, params or {}, png() if body is None else body)
         answer = await self.calls.classify(request)
         assert answer.status == 202, answer.body
         assert answer.headers["Location"] == answer.headers["Operation-Location"]
@@ -80,7 +83,7 @@ async def test_an_operation_of_a_model_that_serves_is_done_at_the_first_look(
     kept: Operations, server: ModelServer
 ) -> None:
     kept.serve(server.address)
-    found = await kept.asked(params={"top": "1", "code": "the-function-key"}, **{"x-functions-key": "secret"})
+    found = await kept.asked(params={"top": "1", "code": "the-function-key"}, headers={"x-functions-key": "secret"})
     assert found["state"] == "pending"
     assert (await kept.look(found["id"]))["later"] == "5"
     status = next(blob.data for name, blob in kept.documents.blobs.items() if name.endswith(".json") and "oper" in name)
@@ -197,14 +200,14 @@ async def test_a_server_that_does_not_answer_is_asked_a_few_times(kept: Operatio
 
 async def test_what_cannot_be_used_is_refused_at_once(kept: Operations, server: ModelServer) -> None:
     kept.serve(server.address)
-    for call in (
-        lambda: kept.calls.classify(Request("POST", "cats", LATER, {}, b"no image")),
-        lambda: kept.calls.classify(Request("POST", "cats", LATER, {"top": "x"}, png())),
-        lambda: kept.calls.classify(Request("POST", "dogs", LATER, {}, png())),
-        lambda: kept.calls.classify(Request("POST", "../cats", LATER, {}, png())),
+    for path, params, body in (
+        ("cats", {}, b"no image"),
+        ("cats", {"top": "x"}, png()),
+        ("dogs", {}, png()),
+        ("../cats", {}, png()),
     ):
         with pytest.raises((BadRequest, NotFound)):
-            await call()
+            await kept.calls.classify(Request("POST", path, LATER, params, body))
     assert (await kept.calls.predict(Request("POST", "dogs:predict", LATER, {}, PREDICT))).status == 404
     assert (await kept.calls.predict(Request("POST", "cats:dance", LATER, {}, PREDICT))).status == 400
     assert kept.stored() == []
@@ -239,9 +242,7 @@ async def test_with_a_wait_an_answer_in_time_is_no_operation(kept: Operations, s
 
 
 async def test_tensorflow_servings_answer_is_the_result(kept: Operations) -> None:
-    async def nan(request: Any) -> Any:
-        from aiohttp import web
-
+    async def nan(_: web.Request) -> web.StreamResponse:
         return web.Response(body=b'{"outputs": [NaN, 1.5]}', content_type="application/json")
 
     async with ModelServer(nan) as server:
@@ -255,9 +256,7 @@ async def test_tensorflow_servings_answer_is_the_result(kept: Operations) -> Non
 
 
 async def test_tensorflow_servings_error_is_the_error(kept: Operations) -> None:
-    async def refusing(request: Any) -> Any:
-        from aiohttp import web
-
+    async def refusing(_: web.Request) -> web.StreamResponse:
         return web.json_response({"error": "Missing 'inputs' key"}, status=400)
 
     async with ModelServer(refusing) as server:
