@@ -7,12 +7,14 @@ import logging
 import azure.functions as func
 from azurefunctions.extensions.bindings import blob
 
-from deployer import __version__, http
+from deployer import __version__, http, telemetry
 from deployer.settings import Settings
 from deployer.wiring import Application, from_environment
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 settings = Settings()
+if settings.telemetry.json_logs:
+    telemetry.write_json_lines()
 logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
 
 

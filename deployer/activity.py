@@ -6,15 +6,15 @@ lost takes no older request with it. Where storage fails, the note is tried agai
 """
 
 import asyncio
-import logging
 import uuid
 from collections.abc import Callable
 from datetime import datetime
 
 from deployer.errors import SlipwayError
 from deployer.ports import Documents
+from deployer.telemetry import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class ActivityNotes:

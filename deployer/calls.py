@@ -10,14 +10,17 @@
 
 import asyncio
 import contextlib
+import logging
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 import orjson
+from opentelemetry.trace import StatusCode
 
-from deployer import http
+from deployer import http, telemetry
 from deployer.control import Control
 from deployer.deferred import Answered, Asked, Deferred, Kind, model_of
 from deployer.errors import NotFound, SlipwayError, Waking
@@ -29,12 +32,15 @@ from deployer.request.parse import check_size
 from deployer.settings import ProxySettings
 from deployer.state import State
 
+log = telemetry.logger(__name__)
+
 KEY_HEADER = "x-slipway-key"
 _ASYNC = re.compile(r"(?:^|[,;\s])respond-async(?:$|[,;\s])", re.IGNORECASE)
 _WAIT = re.compile(r"(?:^|[,;\s])wait=\d", re.IGNORECASE)
 _KEPT_HEADERS = ("content-type", "content-encoding", "x-slipway-session")
 _KEPT_PARAMS = ("top", "min_score", "version")
 _OPEN, _KEYED = "/api", "/api/keyed"
+_UNKNOWN = "unknown"
 _LOOK_AGAIN = 5  # seconds; what is told where nothing better is known
 
 
@@ -73,6 +79,13 @@ class Calls:
 
     async def classify(self, request: Request, base: str = _OPEN) -> Reply:
         """``POST /api/classify/MODEL``."""
+        return await _told("slipway.classify", request, lambda: self._classified(request, base))
+
+    async def predict(self, request: Request, base: str = _OPEN) -> Reply:
+        """``/api/v1/models/…``."""
+        return await _told("slipway.predict", request, lambda: self._predicted(request, base))
+
+    async def _classified(self, request: Request, base: str) -> Reply:
         if "prefer" not in request.headers or not _later(request):
             return await http.classify(self.proxy, request, self.settings)
         classify_request(request.headers, request.params, request.body, self.settings)
@@ -81,8 +94,7 @@ class Calls:
                 return await http.classify(self.proxy, request, self.settings)
         return await self._accepted(_asked("classify", request.path, request), base)
 
-    async def predict(self, request: Request, base: str = _OPEN) -> Reply:
-        """``/api/v1/models/…``."""
+    async def _predicted(self, request: Request, base: str) -> Reply:
         if "prefer" not in request.headers or request.method != "POST" or not _later(request):
             return await http.predict(self.proxy, request, self.settings)
         try:
@@ -132,7 +144,8 @@ class Calls:
 
     async def perform(self, operation: str) -> None:
         """One look at an operation."""
-        await self.deferred.perform(operation)
+        with telemetry.span("operation", {"operation": operation[:100]}):
+            await self.deferred.perform(operation)
 
     async def _accepted(self, asked: Asked, base: str) -> Reply:
         if not is_model_name(asked.model):
@@ -147,6 +160,47 @@ class Calls:
             "Retry-After": str(_LOOK_AGAIN),
         }  # fmt: skip
         return http.reply(found, 202, headers)
+
+
+async def _told(name: str, request: Request, call: Callable[[], Awaitable[Reply]]) -> Reply:
+    """The call's reply; its span, its metrics and, where it failed, its line in the log."""
+    began = time.perf_counter()
+    with telemetry.span(name, headers=request.headers) as span:
+        try:
+            answer = await call()
+        except SlipwayError as error:
+            answer = http.failure(error)
+        except Exception:
+            telemetry.requested(_UNKNOWN, None, "internal", time.perf_counter() - began)
+            raise
+        version = answer.headers.get(http.MODEL_VERSION)
+        outcome = "ok" if answer.status < 400 else _code(answer)
+        # What is in the path may be any text: only names that a model answers to become an attribute.
+        model = _UNKNOWN if answer.status in (400, 404) else request.path.partition(":")[0].partition("/")[0]
+        telemetry.requested(model, version, outcome, time.perf_counter() - began)
+        if span.is_recording():
+            span.set_attributes({"model": model, "version": version or "none", "outcome": outcome})
+            if answer.status >= 500:
+                span.set_status(StatusCode.ERROR, outcome)
+    if answer.status >= 500:
+        level = logging.INFO if "Retry-After" in answer.headers else logging.WARNING
+        log.log(
+            level, "%s of '%s' answered %d %s", name, model, answer.status, outcome,
+            extra={"model": model, "version": version, "stage": "request", "code": outcome},
+        )  # fmt: skip
+    return answer
+
+
+def _code(answer: Reply) -> str:
+    """The code of an error; TensorFlow Serving's own have none."""
+    try:
+        document = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        document = None
+    match document:
+        case {"slipway": {"code": str(code)}} | {"error": {"code": str(code)}}:
+            return code
+    return f"http_{answer.status}"
 
 
 def _asked(kind: Kind, model: str, request: Request) -> Asked:
@@ -175,10 +229,7 @@ def _waits(request: Request) -> bool:
 
 
 def _says_waking(answer: Reply) -> bool:
-    if answer.status != HTTPStatus.SERVICE_UNAVAILABLE or "Retry-After" not in answer.headers:
-        return False
-    code: str = orjson.loads(answer.body).get("slipway", {}).get("code")
-    return code == "waking"
+    return answer.status == HTTPStatus.SERVICE_UNAVAILABLE and _code(answer) == "waking"
 
 
 def _serving_model(request: Request) -> str | None:

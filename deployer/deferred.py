@@ -12,7 +12,6 @@ in the state container, below ``operations/MODEL/ID``: ``.json`` (the status), `
 
 import asyncio
 import json
-import logging
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -28,8 +27,9 @@ from deployer.errors import Conflict, NotFound, SlipwayError, TryLater
 from deployer.names import is_model_name
 from deployer.ports import Clock, Documents, OperationQueue
 from deployer.settings import OperationSettings
+from deployer.telemetry import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _ID = re.compile(r"(?P<model>[a-z0-9-]{1,40})\.[0-9a-f]{32}")
 _ROOT = "operations/"

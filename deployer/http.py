@@ -3,7 +3,6 @@
 Every answer carries ``x-request-id``: the caller's own, where it is sane, or a new one; the log of a bug has it, too.
 """
 
-import logging
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from deployer import telemetry
 from deployer.control import Control
 from deployer.errors import BadRequest, NotFound, SlipwayError, TryLater
 from deployer.keys import ModelKeys
@@ -21,7 +21,7 @@ from deployer.request.parse import check_size
 from deployer.request.serving_api import passed_back
 from deployer.settings import ProxySettings
 
-log = logging.getLogger(__name__)
+log = telemetry.logger(__name__)
 
 REQUEST_ID = "x-request-id"
 MODEL_VERSION = "x-slipway-model-version"
@@ -51,7 +51,8 @@ class Reply:
 
 async def classify(proxy: Proxy, request: Request, settings: ProxySettings) -> Reply:
     """``POST /api/classify/MODEL``: image in, named classes out."""
-    asked = classify_request(request.headers, request.params, request.body, settings)
+    with telemetry.span("parse"):
+        asked = classify_request(request.headers, request.params, request.body, settings)
     found = await proxy.classify(request.path, asked)
     body = {"model": found.model, "version": found.version, "predictions": found.predictions}
     return reply(body, headers={MODEL_VERSION: str(found.version)})
@@ -63,8 +64,9 @@ async def predict(proxy: Proxy, request: Request, settings: ProxySettings) -> Re
     Slipway's own errors keep ``error`` a text there, as TensorFlow Serving's clients read it, and stand whole in ``slipway``.
     """
     try:
-        check_size(request.body, settings)
-        call = serving_call(request.method, request.path, request.headers, request.body)
+        with telemetry.span("parse"):
+            check_size(request.body, settings)
+            call = serving_call(request.method, request.path, request.headers, request.body)
         found = await proxy.relay(call)
     except SlipwayError as error:
         return serving_failure(error)
@@ -151,24 +153,30 @@ def serving_failure(error: SlipwayError) -> Reply:
 def guarded(request: Request, call: Callable[[], Reply]) -> Reply:
     """The call's reply, or its error's; with the request's id."""
     number = _request_id(request)
+    known = telemetry.request_id.set(number)
     try:
         answer = call()
     except SlipwayError as error:
         answer = failure(error)
     except Exception:  # noqa: BLE001  (the boundary: whatever it was is logged, and told by a number that finds it there)
         answer = _unexpected(number)
+    finally:
+        telemetry.request_id.reset(known)
     return Reply(answer.status, answer.body, {**answer.headers, REQUEST_ID: number})
 
 
 async def guarded_async(request: Request, call: Callable[[], Awaitable[Reply]]) -> Reply:
     """The same for a call that waits."""
     number = _request_id(request)
+    known = telemetry.request_id.set(number)
     try:
         answer = await call()
     except SlipwayError as error:
         answer = failure(error)
     except Exception:  # noqa: BLE001  (as above)
         answer = _unexpected(number)
+    finally:
+        telemetry.request_id.reset(known)
     return Reply(answer.status, answer.body, {**answer.headers, REQUEST_ID: number})
 
 

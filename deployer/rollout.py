@@ -30,6 +30,7 @@ from deployer.plan import (
 from deployer.ports import Clock, Cluster, Nodes, RolloutQueue, Workloads
 from deployer.record import ModelRecord, RolloutStatus, Stage, stage_done
 from deployer.state import State
+from deployer.telemetry import span
 
 # The names under which steps stand in a timeline: what users see of a rollout.
 _STAGES = {
@@ -66,7 +67,8 @@ class Rollouts:
         cluster, rollout = self.observe(record)
         step = plan(record, cluster, rollout, self.policy, self.clock())
         record = self._note(record, step)
-        at_once = self.executor.perform(record, step)
+        with span("rollout.step", {"model": model, "step": type(step).__name__}):
+            at_once = self.executor.perform(record, step)
         if not isinstance(step, Settled):
             self.queue.ask(model, delay_seconds=0 if at_once else self.look_again_seconds)
         return step

@@ -3,7 +3,6 @@
 An upload is left to its event for a grace period, so that the sweep does not race it.
 """
 
-import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -13,10 +12,11 @@ from deployer.ports import BlobRef, Clock, RolloutQueue, UploadStore
 from deployer.record import ModelRecord
 from deployer.resolution import Upload, resolve
 from deployer.state import State
+from deployer.telemetry import logger
 from deployer.uploads import Uploads
 from exporter import ExportError
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _TAKEN = 5  # uploads taken by one sweep; the next goes on
 

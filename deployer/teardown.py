@@ -5,7 +5,6 @@ go. A model is marked asleep before its pods go, so that a request that comes me
 finished by the next, which scales down what is marked asleep.
 """
 
-import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,8 +14,9 @@ from deployer.operations import settle_operation
 from deployer.ports import Clock, Cluster, Documents, Workloads
 from deployer.record import ClusterRecord, ModelRecord, Operation
 from deployer.state import State
+from deployer.telemetry import logger, span
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _UNFINISHED = timedelta(hours=1)  # how long after it fell asleep a model's deployments are looked at again
 
@@ -50,7 +50,8 @@ class Teardown:
                 return None
             decision = self.decide()
             log.info("idle: %s", decision)
-            self._perform(decision)
+            with span("teardown", {"decision": type(decision).__name__}):
+                self._perform(decision)
             return decision
 
     def sleep_all(self) -> None:

@@ -6,7 +6,6 @@ One upload, one version: a duplicate event, the same bytes again, a crash and a 
 lets one instance work on a model at a time; whoever finds it taken leaves, for the holder looks again when it is done.
 """
 
-import logging
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,9 +21,10 @@ from deployer.record import ModelRecord, Stage, UploadState, UploadStatus, Versi
 from deployer.resolution import Upload, missing, resolve
 from deployer.state import State
 from deployer.tags import tag_upload, tags_of
+from deployer.telemetry import converted, logger, span
 from exporter import ExportError, ExportOptions, ScanReport, VerifiedServable
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _RESTARTS = 5  # how often an upload that is overwritten while at work is begun anew in one invocation
 _ENDED: frozenset[UploadState] = frozenset({"published", "serving", "failed", "superseded"})
@@ -91,13 +91,15 @@ class Uploads:
             return True
         with tempfile.TemporaryDirectory(prefix="slipway-") as folder:
             try:
-                self._convert(upload, Path(folder))
+                with span("upload", {"model": upload.model}):
+                    self._convert(upload, Path(folder))
             except Conflict as changed:
                 log.info("%s: %s", upload.primary.name, changed.message)
                 return False
             except UploadRefused as refused:
                 self._refuse(upload, refused.stage, refused.message, refused.hint)
             except ExportError as error:
+                converted("refused" if error.permanent else "failed")
                 if not error.permanent:
                     raise
                 self._refuse(upload, error.stage, error.message, error.hint)
@@ -113,18 +115,22 @@ class Uploads:
     def _convert(self, upload: Upload, folder: Path) -> None:
         started = self.clock()
         self._record(upload, "scanning", stage="scan")
-        source, options, labels = self._fetch(upload, folder / "source")
-        report = self.scan(source, options.export, labels)
+        with span("scan", {"model": upload.model}):
+            source, options, labels = self._fetch(upload, folder / "source")
+            report = self.scan(source, options.export, labels)
         self._stage(upload, "scan", started)
         record = self.state.model(upload.model)
         version = record.by_identity(report.digest)
         if version is None or version.state == "publishing":
             started = self.clock()
             self._record(upload, "converting", stage="convert")
-            servable = self.export(report, folder / "servable")
+            with span("convert", {"model": upload.model}):
+                servable = self.export(report, folder / "servable")
+            converted("done")
             timings = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in servable.manifest.timings.items())
             self._stage(upload, "convert", started, detail=timings)
-            version = self._publish(upload, servable, report.digest, options.serve)
+            with span("publish", {"model": upload.model}):
+                version = self._publish(upload, servable, report.digest, options.serve)
         self._desire(upload, version.version, options.serve)
 
     def _fetch(self, upload: Upload, folder: Path) -> tuple[Path, ModelOptions, Path | None]:
@@ -214,7 +220,10 @@ class Uploads:
             )
 
     def _refuse(self, upload: Upload, stage: str, reason: str, hint: str) -> None:
-        log.warning("%s refused at %s: %s %s", upload.primary.name, stage, reason, hint)
+        log.warning(
+            "%s refused at %s: %s %s", upload.primary.name, stage, reason, hint,
+            extra={"model": upload.model, "stage": stage},
+        )  # fmt: skip
         record = self.state.find(upload.model)
         at = record.upload.at if record and record.upload else self.clock()
         self._stage(upload, stage, at, detail=reason, failed=True)

@@ -25,6 +25,7 @@ from deployer.request.serving_api import ServingCall
 from deployer.request.slots import Slots
 from deployer.settings import ProxySettings
 from deployer.state import State
+from deployer.telemetry import span
 from deployer.waking import Waker
 
 _HEADERS = {"Content-Type": "application/json"}
@@ -129,7 +130,8 @@ class Proxy:
     ) -> tuple[Target, Response]:
         began = self._monotonic()
         deadline = began + min(wanted.hold_seconds, self._settings.hold_seconds)
-        record, target = await self._routes.target(model, wanted, deadline)
+        with span("route"):
+            record, target = await self._routes.target(model, wanted, deadline)
         self._notes.note(model)
         with self._slots.one(model):
             give_up = min(max(deadline, self._monotonic() + self._settings.timeout_seconds), began + _PLATFORM_SECONDS)
@@ -143,7 +145,8 @@ class Proxy:
                 try:
                     left = began + _PLATFORM_SECONDS - self._monotonic()
                     seconds = min(self._settings.timeout_seconds, max(1.0, left))
-                    response = await self._connections.send(target, sent, seconds=seconds, pooled=not again)
+                    with span("forward"):
+                        response = await self._connections.send(target, sent, seconds=seconds, pooled=not again)
                 except Unavailable:
                     breaker.failed()
                     raise
