@@ -86,6 +86,9 @@ def running() -> Iterator[FakeSlipway]:
         def do_POST(self) -> None:
             self._reply()
 
+        def do_DELETE(self) -> None:
+            self._reply()
+
         def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002  (the name of its base)
             """Says nothing."""
 
