@@ -5,7 +5,6 @@ go. A model is marked asleep before its pods go, so that a request that comes me
 finished by the next, which scales down what is marked asleep.
 """
 
-import logging
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -32,10 +31,11 @@ from deployer.options import IdleOptions
 from deployer.ports import Clock, Cluster, Documents, Workloads
 from deployer.record import Cause, ModelRecord, Operation, Order, OrderKind
 from deployer.state import State
+from deployer.telemetry import logger, span
 from deployer.waking import Waker
 from deployer.windows import Hours, Window
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 HEARTBEAT = "timers/teardown"
 _UNFINISHED = timedelta(hours=1)  # how long after it fell asleep a model's deployments are looked at again
@@ -91,7 +91,8 @@ class Teardown:
             self.state.change_cluster(lambda before: before.but(looked=now))
             log.info("idle: %s", decision)
             held.check()
-            self._perform(decision)
+            with span("teardown", {"decision": type(decision).__name__}):
+                self._perform(decision)
             self.look()
             return decision
 

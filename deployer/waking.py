@@ -7,6 +7,7 @@ from deployer.errors import Waking
 from deployer.ports import Clock, RolloutQueue
 from deployer.record import Cause, ClusterRecord, ModelRecord, Wake
 from deployer.state import State
+from deployer.telemetry import woken as count_wake
 
 _STAGES = {"WakeCluster": "gpu-node", "AwaitCluster": "gpu-node", "Apply": "pods", "AwaitPods": "pods"}
 
@@ -26,12 +27,17 @@ class Waker:
         before = self.state.model(model)
         if not before.asleep:
             return before
-        after = self.state.change(
-            model,
-            lambda record: (
-                record.but(asleep=False, changed_rung=now).noting(now, by, "woken") if record.asleep else record
-            ),
-        )
+        mine = False
+
+        def awake(record: ModelRecord) -> ModelRecord:
+            nonlocal mine
+            mine = record.asleep
+            return record.but(asleep=False, changed_rung=now).noting(now, by, "woken") if mine else record
+
+        after = self.state.change(model, awake)
+        if not mine:  # another instance was first; should it be killed before it has asked, the sweep asks
+            return after
+        count_wake(model, by)
 
         cause = Cause(by=by, why=why or f"'{model}' was asked for", at=now)
 
