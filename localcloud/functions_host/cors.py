@@ -1,8 +1,9 @@
 """Cross-origin requests, as the platform answers for an app.
 
-The settings: ``CORS_ALLOWED_ORIGINS``, a JSON list, and ``CORS_SUPPORT_CREDENTIALS``, ``true`` or nothing. On Azure this is a setting of the site (``az functionapp cors add``), which its front end applies before the host sees a request;
-the names are those under which the platform hands it to a host that must do so itself. An origin that is not allowed gets
-its answer all the same, without the headers that would let a browser read it.
+The settings: ``CORS_ALLOWED_ORIGINS``, a JSON list, and ``CORS_SUPPORT_CREDENTIALS``, ``true`` or nothing. On Azure this is a
+setting of the site (``az functionapp cors add``), which its front end applies before the host sees a request; the names are those
+under which the platform hands it to a host that must do so itself. An origin that is not allowed gets its answer all the same,
+without the headers that would let a browser read it.
 """
 
 import json
