@@ -8,11 +8,11 @@ from deployer.openapi import tensors
 from deployer.openapi.answers import (
     HEADERS,
     HOST_SECURITY,
+    MODEL_SECURITY,
     PREDICTION_ERRORS,
     PREFER,
     READ_ERRORS,
     SCHEMAS,
-    SECURITY,
     SECURITY_SCHEMES,
     SESSION,
     Document,
@@ -66,9 +66,9 @@ _IMAGE_BODY = {
 }
 
 
-def for_model(record: ModelRecord) -> Document:
-    """One model: its classification, TensorFlow Serving's API of it, and its operations."""
-    return _document(f"Slipway: {record.name}", {**_paths(record), **_operations()}, SECURITY, keyed=True)
+def for_model(record: ModelRecord, *, keyed: bool = False) -> Document:
+    """One model: its classification, TensorFlow Serving's API of it, and its operations. ``keyed``: with a key of the model."""
+    return _document(f"Slipway: {record.name}", {**_paths(record), **_operations()}, keyed=keyed)
 
 
 def for_all(records: Iterable[ModelRecord]) -> Document:
@@ -77,7 +77,7 @@ def for_all(records: Iterable[ModelRecord]) -> Document:
     name = "NAME"
     for record in records:
         paths, name = {**paths, **_paths(record)}, record.name
-    return _document("Slipway", {**paths, **_operations(), **_control(name)}, HOST_SECURITY, keyed=False)
+    return _document("Slipway", {**paths, **_operations(), **_control(name)}, keyed=False)
 
 
 def endpoint(record: ModelRecord) -> Document:
@@ -101,15 +101,13 @@ def shown_version(record: ModelRecord) -> VersionRecord | None:
     return record.version(number) if number is not None and record.has(number) else None
 
 
-def _document(title: str, paths: Document, security: list[Document], *, keyed: bool) -> Document:
-    servers = [{"url": "/api", "description": "with a function or host key"}]
-    if keyed:
-        servers.append({"url": "/api/keyed", "description": "with a key of the model"})
+def _document(title: str, paths: Document, *, keyed: bool) -> Document:
+    security = MODEL_SECURITY if keyed else HOST_SECURITY
     used = {name for scheme in security for name in scheme}
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": __version__},
-        "servers": servers,
+        "servers": [{"url": "/api/keyed" if keyed else "/api"}],
         "security": security,
         "paths": paths,
         "components": {
