@@ -80,7 +80,10 @@ def test_a_document_says_which_keys_open_its_server() -> None:
     assert set(open_to_all["components"]["securitySchemes"]) == {"functionKey", "functionCode"}
     keyed = validated(for_model(record(SIGNATURES["classifier"]), keyed=True))
     assert (keyed["servers"], keyed["security"]) == ([{"url": "/api/keyed"}], [{"modelKey": []}])
-    assert keyed["paths"] == open_to_all["paths"]
+    assert set(keyed["paths"]) == set(open_to_all["paths"])
+    for sample in keyed["paths"]["/classify/cats"]["post"]["x-codeSamples"]:
+        assert "x-slipway-key" in sample["source"] and "/api/keyed/classify/cats" in sample["source"]
+        assert "x-functions-key" not in sample["source"]
 
 
 def test_the_document_of_all_has_every_model_and_the_control_paths() -> None:
