@@ -136,7 +136,7 @@ class Calls:
                 return await self.operation(inner)
             case "GET", "models", [model, "openapi.json"]:
                 await self.keys.check(model, key)
-                return http.reply(await asyncio.to_thread(self.control.openapi, model))
+                return http.reply(await asyncio.to_thread(self.control.openapi, model, keyed=True))
         raise NotFound(
             "unknown_path", f"{request.method} /api/keyed/{request.path[:200]} is nothing that can be asked.",
             "Below /api/keyed are classify/MODEL, v1/models/MODEL…, operations/ID and models/MODEL/openapi.json.",
@@ -175,8 +175,7 @@ async def _told(name: str, request: Request, call: Callable[[], Awaitable[Reply]
             raise
         version = answer.headers.get(http.MODEL_VERSION)
         outcome = "ok" if answer.status < 400 else _code(answer)
-        # What is in the path may be any text: only names that a model answers to become an attribute.
-        model = _UNKNOWN if answer.status in (400, 404) else request.path.partition(":")[0].partition("/")[0]
+        model = _measured_model(request, answer, version)
         telemetry.requested(model, version, outcome, time.perf_counter() - began)
         if span.is_recording():
             span.set_attributes({"model": model, "version": version or "none", "outcome": outcome})
@@ -189,6 +188,13 @@ async def _told(name: str, request: Request, call: Callable[[], Awaitable[Reply]
             extra={"model": model, "version": version, "stage": "request", "code": outcome},
         )  # fmt: skip
     return answer
+
+
+def _measured_model(request: Request, answer: Reply, version: str | None) -> str:
+    """The model, where the answer shows that there is one: what is in a path may be any text, and a metric's names are few."""
+    known = version is not None or answer.status in (202, 409, 429) or answer.status >= 500
+    name = request.path.partition(":")[0].partition("/")[0]
+    return name if known and is_model_name(name) else _UNKNOWN
 
 
 def _code(answer: Reply) -> str:

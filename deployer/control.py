@@ -56,13 +56,13 @@ class Control:
         last = last_requests(self.teardown.documents, name).get(name)
         return view | {"last_request": last.isoformat() if last else None, **openapi.endpoint(record)}
 
-    def openapi(self, name: str | None = None) -> dict[str, Any]:
-        """The OpenAPI document of one model, or of all and of what is asked of them.
+    def openapi(self, name: str | None = None, *, keyed: bool = False) -> dict[str, Any]:
+        """The OpenAPI document of one model (``keyed``: for who has its key), or of all and of what is asked of them.
 
         Raises:
             NotFound: there is none of that name.
         """
-        return openapi.for_all(self._records()) if name is None else openapi.for_model(self._record(name))
+        return openapi.for_all(self._records()) if name is None else openapi.for_model(self._record(name), keyed=keyed)
 
     def retry(self, name: str) -> dict[str, Any]:
         """Takes up what stands still of a model.

@@ -96,8 +96,8 @@ SECURITY_SCHEMES: Document = {
         "description": "a key of one model, below /api/keyed only",
     },
 }  # fmt: skip
-SECURITY: list[Document] = [{"functionKey": []}, {"functionCode": []}, {"modelKey": []}]
 HOST_SECURITY: list[Document] = [{"functionKey": []}, {"functionCode": []}]
+MODEL_SECURITY: list[Document] = [{"modelKey": []}]
 HEADERS: Document = {
     "request-id": {"description": "the caller's own, where sane, or a new one", "schema": _TEXT},
     "model-version": {"description": "the version that answered", "schema": _COUNT},

@@ -8,11 +8,11 @@ from deployer.openapi import tensors
 from deployer.openapi.answers import (
     HEADERS,
     HOST_SECURITY,
+    MODEL_SECURITY,
     PREDICTION_ERRORS,
     PREFER,
     READ_ERRORS,
     SCHEMAS,
-    SECURITY,
     SECURITY_SCHEMES,
     SESSION,
     Document,
@@ -28,6 +28,7 @@ from deployer.openapi.examples import (
     examples,
     predict_body,
     predict_examples,
+    with_model_key,
 )
 from deployer.record import ModelRecord, VersionRecord
 
@@ -66,9 +67,9 @@ _IMAGE_BODY = {
 }
 
 
-def for_model(record: ModelRecord) -> Document:
-    """One model: its classification, TensorFlow Serving's API of it, and its operations."""
-    return _document(f"Slipway: {record.name}", {**_paths(record), **_operations()}, SECURITY, keyed=True)
+def for_model(record: ModelRecord, *, keyed: bool = False) -> Document:
+    """One model: its classification, TensorFlow Serving's API of it, and its operations. ``keyed``: with a key of the model."""
+    return _document(f"Slipway: {record.name}", {**_paths(record, keyed=keyed), **_operations()}, keyed=keyed)
 
 
 def for_all(records: Iterable[ModelRecord]) -> Document:
@@ -77,7 +78,7 @@ def for_all(records: Iterable[ModelRecord]) -> Document:
     name = "NAME"
     for record in records:
         paths, name = {**paths, **_paths(record)}, record.name
-    return _document("Slipway", {**paths, **_operations(), **_control(name)}, HOST_SECURITY, keyed=False)
+    return _document("Slipway", {**paths, **_operations(), **_control(name)}, keyed=False)
 
 
 def endpoint(record: ModelRecord) -> Document:
@@ -101,15 +102,13 @@ def shown_version(record: ModelRecord) -> VersionRecord | None:
     return record.version(number) if number is not None and record.has(number) else None
 
 
-def _document(title: str, paths: Document, security: list[Document], *, keyed: bool) -> Document:
-    servers = [{"url": "/api", "description": "with a function or host key"}]
-    if keyed:
-        servers.append({"url": "/api/keyed", "description": "with a key of the model"})
+def _document(title: str, paths: Document, *, keyed: bool) -> Document:
+    security = MODEL_SECURITY if keyed else HOST_SECURITY
     used = {name for scheme in security for name in scheme}
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": __version__},
-        "servers": servers,
+        "servers": [{"url": "/api/keyed" if keyed else "/api"}],
         "security": security,
         "paths": paths,
         "components": {
@@ -120,7 +119,7 @@ def _document(title: str, paths: Document, security: list[Document], *, keyed: b
     }
 
 
-def _paths(record: ModelRecord) -> Document:
+def _paths(record: ModelRecord, *, keyed: bool = False) -> Document:
     name, version = record.name, shown_version(record)
     if version is None:
         return {}
@@ -128,16 +127,16 @@ def _paths(record: ModelRecord) -> Document:
     serving = f"/v1/models/{name}"
     looks = (*READ_ERRORS, 400, 502, 504)
     paths: Document = {
-        f"{serving}:predict": {"post": _predict(name, signatures)},
+        f"{serving}:predict": {"post": _predict(name, signatures, keyed=keyed)},
         serving: {"get": _get(f"{name}-status", "TensorFlow Serving's status of the version that serves", name, looks)},
         f"{serving}/metadata": {"get": _get(f"{name}-metadata", "TensorFlow Serving's metadata", name, looks)},
     }
     if "classify_image" in signatures:
-        paths[f"/classify/{name}"] = {"post": _classify(name)}
+        paths[f"/classify/{name}"] = {"post": _classify(name, keyed=keyed)}
     return paths
 
 
-def _classify(name: str) -> Document:
+def _classify(name: str, *, keyed: bool) -> Document:
     parameters = [
         _query("top", {"type": "integer", "minimum": 1, "maximum": 999_999_999}, "at most so many classes an image"),
         _query("min_score", {"type": "number", "minimum": 0, "maximum": 1}, "only classes with at least this score"),
@@ -154,11 +153,11 @@ def _classify(name: str) -> Document:
             "200": json_answer("The classes.", reference("Classes"), predicted=True), "202": accepted(),
             **errors((*PREDICTION_ERRORS, 403)),
         },
-        "x-codeSamples": _samples(classify_examples(name)),
+        "x-codeSamples": _samples(classify_examples(name), keyed=keyed),
     }  # fmt: skip
 
 
-def _predict(name: str, signatures: Signatures) -> Document:
+def _predict(name: str, signatures: Signatures, *, keyed: bool) -> Document:
     example = predict_body(signatures)
     content: Document = {"schema": {"anyOf": _requests(signatures)}}
     if example is not None:
@@ -173,7 +172,7 @@ def _predict(name: str, signatures: Signatures) -> Document:
             "200": json_answer("TensorFlow Serving's answer.", {"anyOf": _answers(signatures)}, predicted=True),
             "202": accepted(), **errors(PREDICTION_ERRORS, shape="ServingError"),
         },
-        "x-codeSamples": _samples(predict_examples(name, signatures)),
+        "x-codeSamples": _samples(predict_examples(name, signatures), keyed=keyed),
     }  # fmt: skip
 
 
@@ -256,6 +255,7 @@ def _path(name: str) -> Document:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
-def _samples(found: Mapping[str, str]) -> list[dict[str, Any]]:
+def _samples(found: Mapping[str, str], *, keyed: bool) -> list[dict[str, Any]]:
     languages = {"curl": "Shell", "python": "Python"}
-    return [{"lang": languages[tool], "label": tool, "source": source} for tool, source in found.items()]
+    samples = with_model_key(found) if keyed else found
+    return [{"lang": languages[tool], "label": tool, "source": source} for tool, source in samples.items()]

@@ -52,6 +52,14 @@ def predict_examples(name: str, signatures: Signatures) -> dict[str, str]:
     }
 
 
+def with_model_key(found: Mapping[str, str]) -> dict[str, str]:
+    """The same requests for who has a key of the model."""
+    return {
+        tool: source.replace("x-functions-key", "x-slipway-key").replace("/api/", "/api/keyed/")
+        for tool, source in found.items()
+    }
+
+
 def predict_body(signatures: Signatures) -> dict[str, Any] | None:
     """A small request in column format for the signature that is asked by default; None where there is no small one."""
     signature = default_signature(signatures)

@@ -107,6 +107,11 @@ class Served:
         given = {"classify_image": {}, "serving_default": {}} if signatures is None else signatures
         stand_in_model.store(self.storage, stand_in_model.record(name, route, given))
 
+    def put_to_sleep(self, name: str) -> None:
+        """Makes a model one that sleeps."""
+        route = Route(version=1, address=self.server.address)
+        stand_in_model.store(self.storage, stand_in_model.record(name, route).but(route=None, asleep=True))
+
     def ask(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None, *, key: bool = True
     ) -> Answer:

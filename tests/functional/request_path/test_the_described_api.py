@@ -26,8 +26,9 @@ SIGNATURES = {
 }  # fmt: skip
 CHECKS = (
     "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
-    "response_schema_conformance",
+    "response_schema_conformance", "ignored_auth",
 )  # fmt: skip
+PREDICT = json.dumps({"inputs": {"image_bytes": [{"b64": "AAAA"}]}}).encode()
 LATER = {"Prefer": "respond-async", "Content-Type": "image/png"}
 
 
@@ -118,12 +119,24 @@ def test_a_prediction_may_be_asked_for_and_fetched_later(described: Served) -> N
     assert described.ask("GET", "/api/operations/lynxes." + "0" * 32).code == "unknown_operation"
 
 
+def test_an_operation_of_a_sleeping_model_ends_once_it_is_awake(described: Served) -> None:
+    described.put_to_sleep("sleeper")
+    taken = described.ask("POST", "/api/v1/models/sleeper:predict", PREDICT, {"Prefer": "respond-async"})
+    assert (taken.status, taken.json["state"]) == (202, "pending")
+    address, deadline = taken.headers["Location"], time.monotonic() + 60
+    while (found := described.ask("GET", address).json)["state"] == "pending" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert (found["state"], found["stage"]) == ("running", "queued")
+    described.serve("sleeper", SIGNATURES)
+    done = ended(described, address, {}, key=True)
+    assert done["result"] == {"outputs": {"labels": [["lynx", "cat"]], "scores": [[0.9, 0.1]]}}
+
+
 def test_a_models_key_opens_its_predictions_below_keyed_and_nothing_else(described: Served, key: str) -> None:
     own = {"x-slipway-key": key}
     asked = described.ask("POST", "/api/keyed/classify/lynxes", png(), {**own, "Content-Type": "image/png"}, key=False)
     assert (asked.status, asked.headers["x-slipway-model-version"]) == (200, "1")
-    body = json.dumps({"inputs": {"image_bytes": [{"b64": "AAAA"}]}}).encode()
-    assert described.ask("POST", "/api/keyed/v1/models/lynxes:predict", body, own, key=False).status == 200
+    assert described.ask("POST", "/api/keyed/v1/models/lynxes:predict", PREDICT, own, key=False).status == 200
     taken = described.ask("POST", "/api/keyed/classify/lynxes", png(), {**own, **LATER}, key=False)
     address = taken.headers["Location"]
     assert ended(described, address, own, key=False)["state"] == "done"

@@ -72,7 +72,18 @@ def test_a_models_document_is_valid_whatever_its_signatures(signatures: Mapping[
     document = validated(for_model(record(signatures)))
     assert ("/classify/cats" in document["paths"]) == ("classify_image" in signatures)
     assert "/v1/models/cats:predict" in document["paths"]
-    assert {server["url"] for server in document["servers"]} == {"/api", "/api/keyed"}
+
+
+def test_a_document_says_which_keys_open_its_server() -> None:
+    open_to_all = validated(for_model(record(SIGNATURES["classifier"])))
+    assert open_to_all["servers"] == [{"url": "/api"}]
+    assert set(open_to_all["components"]["securitySchemes"]) == {"functionKey", "functionCode"}
+    keyed = validated(for_model(record(SIGNATURES["classifier"]), keyed=True))
+    assert (keyed["servers"], keyed["security"]) == ([{"url": "/api/keyed"}], [{"modelKey": []}])
+    assert set(keyed["paths"]) == set(open_to_all["paths"])
+    for sample in keyed["paths"]["/classify/cats"]["post"]["x-codeSamples"]:
+        assert "x-slipway-key" in sample["source"] and "/api/keyed/classify/cats" in sample["source"]
+        assert "x-functions-key" not in sample["source"]
 
 
 def test_the_document_of_all_has_every_model_and_the_control_paths() -> None:
