@@ -64,6 +64,10 @@ class FigureNotes:
             wait = self._written.get(key, -self._window) + self._window - self._monotonic()
             self._pending[key] = asyncio.create_task(self._write(key, max(0.0, wait)))
 
+    async def written(self) -> None:
+        """Returns when what has been noted so far is stored."""
+        await asyncio.gather(*self._pending.values())
+
     async def _write(self, key: tuple[str, int], wait: float) -> None:
         model, version = key
         try:

@@ -1,9 +1,10 @@
 """The application on the small world, and the platform that calls it: events, queue and timers, retries and poison."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -256,8 +257,13 @@ class Deployed:
             while (message := self.queue.take()) is not None:
                 self._deliver(message.model, self._advance, self._rollout_given_up)
                 watch()
-            self.world.pass_time(1)
+            self._until_next(end)
         return self
+
+    def _until_next(self, end: datetime) -> None:
+        """Lets time pass, in whole seconds, until a message falls due or the time is over."""
+        due = min((message.due for message in self.queue.messages), default=end)
+        self.world.pass_time(max(1, math.ceil((min(due, end) - self.world.now).total_seconds())))
 
     def drop(self, name: str, data: bytes | str, *, seconds: float = 600) -> "Deployed":
         """A user uploads, and the platform does what follows."""

@@ -51,6 +51,7 @@ class World:
     now: datetime = datetime(2026, 7, 1, 12, tzinfo=UTC)
     effects: list[Effect] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    watch: Callable[[Effect], object] = lambda effect: None  # looks at the world after each effect
     _changes: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _calls: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -81,6 +82,7 @@ class World:
         self._strike(effect, after=False)
         yield
         self.effects.append(effect)
+        self.watch(effect)
         self._strike(effect, after=True)
 
     @property
@@ -275,15 +277,17 @@ class FakeServables(Container):
         assert f"{folder}/saved_model.pb" not in self.blobs, f"'{path}' is written below a version that is visible"
         self.store(path, data)
         if path == f"{folder}/saved_model.pb":
-            self._assert_whole(folder)
+            self.assert_whole()
 
-    def _assert_whole(self, folder: str) -> None:
-        """A version is visible from now on, so all that its manifest lists must be there, and nothing else."""
-        manifest = json.loads(self.blobs[f"{folder}/servable.json"].data)
-        found = {name: hashlib.sha256(self.blobs[f"{folder}/{name}"].data).hexdigest() for name in manifest["files"]}
-        assert found == {name: file["sha256"] for name, file in manifest["files"].items()}
-        there = {name.removeprefix(f"{folder}/") for name in self.blobs if name.startswith(f"{folder}/")}
-        assert there == manifest["files"].keys() | {"servable.json"}
+    def assert_whole(self) -> None:
+        """Of every version that is visible, all that its manifest lists must be there, and nothing else."""
+        for folder in self.visible():
+            manifest = json.loads(self.blobs[f"{folder}/servable.json"].data)
+            listed = {name: file["sha256"] for name, file in manifest["files"].items()}
+            there = {name: blob for name, blob in self.blobs.items() if name.startswith(f"{folder}/")}
+            found = {name.removeprefix(f"{folder}/"): digest(blob.data) for name, blob in there.items()}
+            del found["servable.json"]
+            assert found == listed, folder
 
     def visible(self) -> dict[str, list[str]]:
         """What TensorFlow Serving would take for versions: directories with a saved_model.pb, and their files."""

@@ -137,7 +137,7 @@ class AksCluster:
 
         The pool as it was read is written back, on the condition that nobody has changed it in between.
         """
-        name = pool or self._up()[0].name or self._pools[0]
+        name = pool or self._named_up()
         with _named(f"scale pool '{name}' to {count}"):
             found = self._client.agent_pools.get(self._group, self._name, name)
             found.count = count
@@ -151,6 +151,9 @@ class AksCluster:
                     self._group, self._name, name, found, polling=_Unattended(), **unchanged, **_ONCE
                 )
             )
+
+    def _named_up(self) -> str:
+        return self._pools[0] if len(self._pools) == 1 else self._up()[0].name or self._pools[0]
 
     def _up(self) -> tuple[AgentPool, Sequence[AgentPool]]:
         """The GPU pool that is up, and the others: the first with nodes, before those whose last operation failed."""
@@ -178,7 +181,7 @@ class AksCluster:
                     self._client.managed_clusters.begin_abort_latest_operation(self._group, self._name, **unattended)
                 case "pool":
                     self._client.agent_pools.begin_abort_latest_operation(
-                        self._group, self._name, self._up()[0].name or self._pools[0], **unattended
+                        self._group, self._name, self._named_up(), **unattended
                     )
 
     def operation(self, kind: OperationKind, token: str, pool: str | None = None) -> OperationState:

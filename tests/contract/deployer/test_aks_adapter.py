@@ -13,7 +13,10 @@ from deployer.ports import ClusterState
 from deployer.settings import ClusterSettings
 from tests.contract.deployer.aks_process import AksProcess, until
 
-AWAKE = ClusterState("Running", busy=False, pool_count=1, provisioning="Succeeded")
+AWAKE = ClusterState(
+    "Running", busy=False, pool_count=1, provisioning="Succeeded", pool_size="Standard_NC4as_T4_v3", pool_mode="User",
+    pool_owned=True, owned=True, others={"Standard_D4s_v5": 1}, pool="gpu",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -152,9 +152,39 @@ def test_a_cluster_that_may_not_be_looked_at_is_told_where_users_look(arm: Arm, 
     assert refused.value.body()["error"]["code"] == "azure_forbidden"
 
 
+def ours(arm: Arm) -> None:
+    """The tag that lets the idle ladder touch the pool."""
+    gpu = arm.control.cluster.pools["gpu"]
+    arm.control.cluster = arm.control.cluster.with_pool(gpu.model_copy(update={"tags": {"slipway": "owned"}}))
+
+
+@pytest.mark.parametrize(
+    ("tags", "owned"), [({}, False), ({"slipway": "shared"}, False), ({"team": "vision", "slipway": "owned"}, True)]
+)
+def test_only_a_tagged_pool_and_cluster_are_ours(arm: Arm, aks: AksCluster, tags: dict[str, str], owned: bool) -> None:
+    gpu = arm.control.cluster.pools["gpu"]
+    arm.control.cluster = arm.control.cluster.with_pool(gpu.model_copy(update={"tags": tags}))
+    assert (aks.state().pool_owned, aks.state().owned) == (owned, False)
+    arm.control.cluster = arm.control.cluster.model_copy(update={"tags": tags})
+    assert (aks.state().owned, aks.state().may_delete) == (owned, False)
+    arm.control.cluster = arm.control.cluster.model_copy(update={"tags": {**tags, "slipway-may-delete": "slipway"}})
+    assert aks.state().may_delete
+    arm.control.cluster = arm.control.cluster.model_copy(update={"tags": {"slipway-may-delete": "another"}})
+    assert not aks.state().may_delete
+
+
+def test_an_untagged_pool_is_not_emptied_by_command_either(arm: Arm, aks: AksCluster, deployed: Deployed) -> None:
+    token = aks.begin_pool(1)
+    until(lambda: not aks.operation("pool", token).running, "the pool has a node")
+    deployed.control.order("sleep", None)
+    state = aks.state()
+    assert (state.pool_count, state.busy) == (1, False)
+
+
 def test_a_teardown_that_azure_refuses_is_shown_with_the_cluster(arm: Arm, aks: AksCluster, deployed: Deployed) -> None:
     token = aks.begin_pool(1)
     until(lambda: not aks.operation("pool", token).running, "the pool has a node")
+    ours(arm)
     arm.control.faults.order(Fault.known("pool.put", "lock"))
     with pytest.raises(AzureRefused):
         deployed.control.order("sleep", None)

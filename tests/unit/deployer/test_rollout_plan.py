@@ -8,16 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployer.canary import Figures
 from deployer.options import Replicas, ServeOptions, Strategy
 from deployer.plan import plan
 from deployer.pod_failures import in_words
 from deployer.ports import ClusterState, Nodes, PodFailure, Workload
-from deployer.record import ModelRecord, RolloutStatus, Route, VersionRecord
+from deployer.record import Canary, ModelRecord, RolloutStatus, Route, VersionRecord
 from deployer.steps import (
     Apply,
+    AwaitCanary,
     AwaitCluster,
     AwaitPods,
+    AwaitRestart,
     ClusterView,
+    EndTrial,
+    Forget,
     Prove,
     Retire,
     RollBack,
@@ -26,13 +31,14 @@ from deployer.steps import (
     Settled,
     Step,
     Switch,
+    Try,
     WakeCluster,
 )
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 POLICY = RolloutPolicy(
     gpu_nodes=1, cluster_limit=timedelta(minutes=30), pods_limit=timedelta(minutes=15), prove_limit=timedelta(minutes=1),
-    drain=timedelta(seconds=15),
+    drain=timedelta(seconds=15), pools=("gpu", "spare"), restart_gap=timedelta(minutes=20), figures_lag=timedelta(seconds=20),
 )  # fmt: skip
 UP = ClusterView(ClusterState("Running", False, 1, "Succeeded"), Nodes(ready=1, gpus=1, gpus_free=0))
 ROOM = replace(UP, nodes=Nodes(ready=2, gpus=2, gpus_free=1))
@@ -244,7 +250,8 @@ def test_pod_failures_are_told_in_words(reason: str, told: str, hint: str) -> No
 numbers = st.integers(1, 3)
 moments = st.integers(-2, 4000).map(lambda ago: NOON - timedelta(seconds=ago))
 serves = st.builds(
-    ServeOptions, gpus=st.integers(0, 2), rollout=st.sampled_from(["auto", "surge", "replace"]),
+    ServeOptions, gpus=st.integers(0, 2), rollout=st.sampled_from(["auto", "surge", "replace", "canary"]),
+    keep_versions=st.integers(1, 3),
     replicas=st.sampled_from([Replicas(), Replicas(min=2, max=2), Replicas(min=1, max=4)]),
 )  # fmt: skip
 failures = st.none() | st.builds(
@@ -252,26 +259,29 @@ failures = st.none() | st.builds(
 )
 statuses = st.none() | st.builds(
     RolloutStatus, version=numbers, started=moments, since=moments, looked=moments, proven=st.booleans(),
-    unanswered=st.integers(0, 4),
+    unanswered=st.integers(0, 4), trial=st.none() | moments, back=st.booleans(),
     step=st.sampled_from(["WakeCluster", "AwaitCluster", "Apply", "AwaitPods", "Prove", "Switch", "Retire"]),
 )  # fmt: skip
 clusters = st.builds(
     ClusterView,
     st.builds(ClusterState, st.sampled_from(["Running", "Stopped"]), st.booleans(), st.integers(0, 2), st.just("Updating")),
     st.none() | st.builds(Nodes, st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)),
-    st.none() | st.just("Quota: none"), st.none() | moments,
+    st.none() | st.just("Quota: none"), st.none() | moments, st.none() | moments,
+    st.sampled_from([(), ("gpu",), ("spare",), ("gpu", "spare")]), st.none() | moments,
 )  # fmt: skip
 
 
 @st.composite
 def records(draw: st.DrawFn) -> ModelRecord:
-    states = st.sampled_from(["publishing", "published", "serving", "retired", "failed"])
+    states = st.sampled_from(["publishing", "published", "serving", "retired", "failed", "held", "deleting", "deleted"])
     versions = tuple(version(number, draw(serves), state=draw(states)) for number in (1, 2, 3))
     routed = draw(st.none() | numbers)
+    tried = draw(st.none() | numbers.filter(lambda number: number != routed))
+    canary = Canary(version=tried, address="http://v", share=10) if tried else None
     return ModelRecord(
         name="cats", updated=NOON, versions=versions, desired=draw(st.none() | numbers),
         previous=draw(st.none() | numbers), rollout=draw(statuses), asleep=draw(st.booleans()),
-        route=Route(version=routed, address="http://v") if routed else None,
+        route=Route(version=routed, address="http://v", canary=canary) if routed else None,
     )  # fmt: skip
 
 
@@ -285,13 +295,15 @@ def views(draw: st.DrawFn, record: ModelRecord) -> RolloutView:
         )
         for number in draw(st.sets(numbers))
     }  # fmt: skip
-    return RolloutView(works, draw(st.none() | numbers))
+    figures = draw(st.dictionaries(numbers, st.builds(Figures, st.integers(0, 99), st.integers(0, 9))))
+    return RolloutView(works, draw(st.none() | numbers), figures)
 
 
 @given(st.data(), records(), clusters)
 def test_no_situation_has_a_dangerous_step(data: st.DataObject, record: ModelRecord, cluster: ClusterView) -> None:
     view = data.draw(views(record))
     status = record.rollout
+    canary = record.route.canary if record.route is not None else None
     found = plan(record, cluster, view, POLICY, NOON)
     match found:
         case Switch(number):
@@ -301,17 +313,33 @@ def test_no_situation_has_a_dangerous_step(data: st.DataObject, record: ModelRec
         case Retire(versions):
             assert record.desired not in versions
             route = record.route.version if record.route else None
+            assert canary is None or record.desired is None or canary.version not in versions
             assert record.desired is None or route == record.desired or route not in versions
         case RollBack(number, to):
             fatal = number in view.workloads and (why := view.workloads[number].failure) is not None and why.fatal
             limit = min(POLICY.cluster_limit, POLICY.pods_limit, POLICY.prove_limit)
             late = status is not None and status.version == number and NOON - status.since > limit
-            assert number == record.desired and to != number and (fatal or late)
+            failing = canary is not None and view.figures.get(number, Figures()).errors > 0
+            assert number == record.desired and to != number and (fatal or late or failing)
             assert to is None or record.has(to)
         case Apply(number, replicas):
             assert cluster.state.power == "Running" and cluster.nodes is not None
             assert (number == record.desired) == (replicas > 0)
-        case WakeCluster(start):
+        case Try() | AwaitCanary():
+            assert record.version(record.desired or 0).serve.rollout == "canary" and record.route is not None
+            assert status is not None and status.proven and not status.back
+        case EndTrial(number):
+            assert canary is not None and canary.version == number != record.desired
+        case Forget(versions):
+            route = record.route.version if record.route else None
+            begun = {item.version for item in record.versions if item.state == "deleting"}
+            assert not {record.desired, record.previous, route} & set(versions) - begun
+            assert not set(versions) & view.workloads.keys()
+            assert all(record.version(number).state != "held" for number in versions)
+        case AwaitRestart(_, due):
+            assert NOON < due <= NOON + POLICY.restart_gap + timedelta(seconds=2)
+        case WakeCluster(start, _, pool):
+            assert pool in POLICY.pools and (pool not in cluster.refused or set(cluster.refused) == set(POLICY.pools))
             assert not cluster.state.busy and start == (cluster.state.power == "Stopped")
         case Prove(number):
             assert number == record.desired and view.workloads[number].complete

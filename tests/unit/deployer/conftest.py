@@ -1,0 +1,19 @@
+"""What all tests of the use cases share."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+_MEMORY = "/dev/shm"  # noqa: S108  (the crash tests make and remove thousands of small files)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scratch_in_memory() -> Iterator[None]:
+    """Where the system has a folder in memory, conversions work there: these tests make thousands of them."""
+    before = tempfile.tempdir
+    if os.access(_MEMORY, os.W_OK):
+        tempfile.tempdir = _MEMORY
+    yield
+    tempfile.tempdir = before
