@@ -221,19 +221,57 @@ def _operations() -> Document:
 def _control(name: str) -> Document:
     """``name``: of a model there is, for an example."""
     control = "models and cluster"
-    one = _get("model", "One model, whole", control, READ_ERRORS)
-    described = _get("model-openapi", "One model's OpenAPI document", control, READ_ERRORS)
-    for operation in (one, described):
-        operation["parameters"] = [{**_path("name"), "example": name}]
+    named = {**_path("name"), "example": name}
     anonymous = {**_get("health", "Liveness of the app itself", control, (500,)), "security": []}
+    minutes = _query("minutes", {"type": "integer", "minimum": 1}, "how long it outranks the idle timer")
+    month = _query("month", {"type": "string", "example": "2026-11"}, "YYYY-MM; this month without it")
+    uploads = _query("uploads", {"type": "boolean"}, "whether what was dropped goes, too")
+    back: Document = {
+        "content": {"application/json": {"schema": {"type": "object", "properties": {"version": {"type": "integer"}}}}}
+    }
+    orders = {"wake": "Wake all models", "sleep": "Put all models to sleep", "hold": "Leave all as it is"}
     return {
         "/models": {"get": _get("models", "All models", control, READ_ERRORS)},
-        "/models/{name}": {"get": one},
-        "/models/{name}/openapi.json": {"get": described},
+        "/models/{name}": {
+            "parameters": [named],
+            "get": _get("model", "One model, whole", control, READ_ERRORS),
+            "delete": {**_command("remove", "Remove a model with all its versions", control), "parameters": [uploads]},
+        },
+        "/models/{name}/openapi.json": {
+            "parameters": [named], "get": _get("model-openapi", "One model's OpenAPI document", control, READ_ERRORS),
+        },
+        "/models/{name}/retry": {
+            "parameters": [named], "post": _command("retry", "Take up what failed or was given up", control),
+        },
+        "/models/{name}/rollback": {
+            "parameters": [named],
+            "post": {**_command("rollback", "Go back to a version, or to the one before", control), "requestBody": back},
+        },
         "/cluster": {"get": _get("cluster", "The cluster and what the idle timer does next", control, READ_ERRORS)},
+        "/cluster/plan": {"get": _get("plan", "What the idle ladder would do if nobody asked anything", control, READ_ERRORS)},
+        **{
+            f"/cluster/{order}": {"post": {**_command(order, summary, control), "parameters": [minutes]}}
+            for order, summary in orders.items()
+        },
+        "/cluster/release": {"post": _command("release", "Take an order back", control)},
+        "/ledger": {
+            "get": {
+                **_get("ledger", "What ran in a month, and what it cost", control, (*READ_ERRORS, 400)),
+                "parameters": [month],
+            }
+        },
+        "/doctor": {"get": _get("doctor", "What is wrong around the app", control, READ_ERRORS)},
+        "/doctor/repair": {"post": _command("repair", "Make lost records anew", control, status=200)},
         "/openapi.json": {"get": _get("openapi", "This document", control, READ_ERRORS)},
         "/health": {"get": anonymous},
-    }
+    }  # fmt: skip
+
+
+def _command(operation: str, summary: str, tag: str, *, status: int = 202) -> Document:
+    """What is commanded by POST or DELETE: done, or begun."""
+    described = _get(operation, summary, tag, (*READ_ERRORS, 400, 409))
+    described["responses"][str(status)] = described["responses"].pop("200")
+    return described
 
 
 def _get(operation: str, summary: str, tag: str, statuses: tuple[int, ...]) -> Document:

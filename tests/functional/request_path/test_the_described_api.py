@@ -54,7 +54,8 @@ def schemathesis(location: str, base: str, headers: Mapping[str, str], folder: P
     command = [
         sys.executable, "-m", "schemathesis.cli", "run", location, "--url", base, *sent, "--checks", ",".join(CHECKS),
         "--max-examples", "40", "--phases", "examples,coverage,fuzzing", "--request-timeout", str(SECONDS), "--seed", "6",
-        "--warnings", "off", "--exclude-path", "/cluster",  # there is no cluster here
+        "--warnings", "off", "--exclude-path-regex", "^/(cluster|ledger|doctor|models/[^/]+/(retry|rollback))",
+        "--exclude-operation-id", "remove",  # there is no cluster here, and its model is asked for more
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240, cwd=folder)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
