@@ -298,6 +298,19 @@ class ClusterRecord(Document):
     again: datetime | None = None  # when what failed may be begun again, where that is known
     refused: tuple[str, ...] = ()  # GPU pools that got no nodes in this wake, for lack of quota or capacity
 
+    @property
+    def leaving(self) -> Literal["pool", "cluster"] | None:
+        """What the operation under way takes away."""
+        if self.operation is None:
+            return None
+        match self.operation.kind:
+            case "stop" | "delete":
+                return "cluster"
+            case "pool" if self.operation.target == 0:
+                return "pool"
+            case _:
+                return None
+
     def estimate(self, rung: str, guesses: Mapping[str, float]) -> float:
         """Seconds that a wake from this rung takes: the median of those seen, else the first guess."""
         seen = sorted(time.seconds for time in self.wake_times if time.rung == rung)

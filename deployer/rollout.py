@@ -131,7 +131,7 @@ class Rollouts:
         state = self.cluster.state()
         known = settle_operation(self.state, self.cluster, self.clock)
         slept = known.slept if known.rung == "stopped" else None
-        view = ClusterView(state, None, known.failure, known.failed, known.again, known.refused, slept)
+        view = ClusterView(state, None, known.failure, known.failed, known.again, known.refused, slept, known.leaving)
         if state.power == "Stopped":
             return view, RolloutView()
         try:

@@ -87,6 +87,7 @@ class Teardown:
                 return None
             situation, now = self._situation(), self.clock()
             economy = self.costs.economy(situation.cluster, situation.record.wake_times)
+            self._bring_back(situation)
             decision = plan_idle(situation.uses, situation.cluster, situation.record, self.policy, economy, now)
             self.state.change_cluster(lambda before: before.but(looked=now))
             log.info("idle: %s", decision)
@@ -154,6 +155,24 @@ class Teardown:
         requests = last_requests(self.documents)
         return [_use(record, self.defaults, requests) for record in self._records() if record.desired is not None]
 
+    def _needed(self, decision: Decision) -> bool:
+        """Whether a model has been woken since the decision that needs what would go."""
+        awake = [use for use in self._uses() if not use.asleep]
+        return any(use.needs_gpu for use in awake) if isinstance(decision, EmptyPool) else bool(awake)
+
+    def _bring_back(self, situation: Situation) -> None:
+        """Brings back what is to serve and whose nodes have gone all the same: nothing else would look at it again."""
+        state, record = situation.cluster, situation.record
+        if state.busy or record.operation is not None:
+            return
+        for model in self._records():
+            if model.route is None or model.desired is None or model.asleep or not model.settled:
+                continue
+            gpus = model.version(model.desired).serve.gpus
+            if state.power == "Stopped" or (gpus > 0 and state.pool_count == 0):
+                log.warning("idle: '%s' is to serve, and its nodes have gone; they come back", model.name)
+                self.waker.bring_back(model.name)
+
     def _perform(self, decision: Decision) -> None:
         match decision:
             case SleepModels(models, reason):
@@ -161,6 +180,8 @@ class Teardown:
             case WakeModels(models, reason):
                 for model in models:
                     self.waker.wake(model, by="timer", why=reason)
+            case EmptyPool() | StopCluster() | DeleteCluster() if self._needed(decision):
+                log.info("idle: a model was asked for meanwhile")
             case EmptyPool(reason):
                 self._finish_sleep()
                 self._empty_pool(by="timer", why=reason)

@@ -49,6 +49,18 @@ class Waker:
         self.queue.ask(model)
         return after
 
+    def bring_back(self, model: str) -> None:
+        """Its nodes went while it was to serve: a request came between a teardown's last look and its order to Azure."""
+        now = self.clock()
+        self.state.change(model, lambda record: record.but(route=None, rollout=None) if not record.asleep else record)
+        cause = Cause(by="timer", why=f"'{model}' was asked for while its nodes went", at=now)
+        self.state.change_cluster(
+            lambda record: record.but(
+                wake=record.wake or Wake(started=now, rung=record.rung or "pool", by="timer"), cause=cause
+            )
+        )
+        self.queue.ask(model)
+
     def estimate(self, record: ModelRecord) -> Waking:
         """What to tell a caller of a model that is on its way: when to come back, and how far it is."""
         cluster = self.state.cluster()
