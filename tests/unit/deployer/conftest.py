@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-_MEMORY = "/dev/shm"  # noqa: S108  (the crash tests make and remove thousands of small files)
+_MEMORY = "/dev/shm"  # noqa: S108  (each folder in it is made by mkdtemp)  # noqa: S108  (the crash tests make and remove thousands of small files)
 
 
 @pytest.fixture(scope="module", autouse=True)
