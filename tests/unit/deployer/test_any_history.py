@@ -124,9 +124,13 @@ class AnyHistory(RuleBasedStateMachine):
             self.versions_only_grow(record)
             if record.route is not None:
                 assert record.version(record.route.version).state == "serving"
-                assert f"{model}/{record.route.version}/saved_model.pb" in self.deployed.servables.blobs
+                assert f"{model}/{record.route.version}/saved_model.pb" in self.deployed.servables.blobs, (
+                    record.model_dump_json(indent=1, exclude={"decisions", "stages"})
+                )
             if record.desired is not None:
-                assert record.version(record.desired).state in ("published", "serving", "failed")
+                assert f"{model}/{record.desired}/saved_model.pb" in self.deployed.servables.blobs, (
+                    record.model_dump_json(indent=1, exclude={"decisions", "stages"})
+                )
 
     def versions_only_grow(self, record: ModelRecord) -> None:
         """One content, one version; a number stands for one content for ever, and none is used twice."""
@@ -165,10 +169,10 @@ class AnyHistory(RuleBasedStateMachine):
             if record.upload.state in ("published", "serving") and record.desired is not None:
                 assert record.version(record.desired).source["sha256"] == digest(self.dropped[blob]), told
             if self.dropped[blob] == REFUSED:
-                assert record.upload.state == "failed", told
+                assert record.upload.state in ("failed", "given_up"), told
 
 
 TestAnyHistory = AnyHistory.TestCase
 TestAnyHistory.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
