@@ -144,7 +144,7 @@ class Conversion:
                 continue
             unpublish(self.servables, upload.model, version.version)
             reason = "Its upload was overwritten before it was published."
-            gone = version.but(state="failed", reason=reason)
+            gone = version.but(state="deleted", reason=reason)  # its files are: the same content makes another
             now = self.clock()
             self.state.change(
                 upload.model,

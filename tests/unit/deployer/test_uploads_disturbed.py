@@ -9,7 +9,7 @@ from deployer.ports import PodFailure
 from exporter import Crashed, Stage, TimedOut
 from tests.deployed import UPLOADS, Deployed
 from tests.fake_cluster import Told
-from tests.fakes import Killed
+from tests.fakes import Killed, digest
 from tests.unit.deployer.bundles import bundle_index, saved_model
 
 LATE = TimedOut("It took too long.", hint="Raise the limit.", stage=Stage.LOAD)
@@ -182,7 +182,7 @@ def test_a_version_cut_short_by_another_upload_is_abandoned_with_its_files(deplo
     assert list(deployed.servables.blobs) == ["cats/1/servable.json"]
     deployed.drop("cats.keras", "two")
     record = deployed.record("cats")
-    assert [(item.version, item.state) for item in record.versions] == [(1, "failed"), (2, "serving")]
+    assert [(item.version, item.state) for item in record.versions] == [(1, "deleted"), (2, "serving")]
     assert deployed.servables.visible().keys() == {"cats/2"}
     assert not [name for name in deployed.servables.blobs if name.startswith("cats/1/")]
 
@@ -438,3 +438,18 @@ def test_a_decision_has_its_time_author_and_reason(deployed: Deployed) -> None:
         ("upload cats.keras", "v2 shall serve"), ("rollout", "requests go to v2"),
     ]  # fmt: skip
     assert all(entry["at"] for entry in told)
+
+
+def test_content_whose_version_was_abandoned_makes_a_new_one_when_it_comes_again(deployed: Deployed) -> None:
+    """The abandoned one's files are gone: it must not be taken for a version that is there."""
+    deployed.world.fail("servables.upload", Unavailable("storage", "No answer.", "Again."), times=99)
+    deployed.drop("cats.keras", "three", seconds=5)
+    deployed.world.faults.clear()
+    deployed.drop("cats.keras", "four")
+    abandoned = [item.version for item in deployed.record("cats").versions if item.state == "deleted"]
+    assert abandoned
+    deployed.drop("cats.keras", "three")
+    serving = deployed.serving("cats")
+    assert serving is not None and serving not in abandoned
+    assert deployed.record("cats").version(serving).source["sha256"] == digest(b"three")
+    assert f"cats/{serving}/saved_model.pb" in deployed.servables.blobs
