@@ -145,7 +145,7 @@ def _called(
 ) -> Decision | None:  # fmt: skip
     """What comes back by schedule: early enough to be awake when its window begins."""
     order = record.order
-    if order is not None and order.kind == "sleep" and now < order.until:
+    if order is not None and order.kind in ("sleep", "hold") and now < order.until:
         return None
     if cluster.power == "Stopped" and record.slept is not None and now < record.slept + policy.restart_gap:
         return None
@@ -200,7 +200,7 @@ def _hindered(
     rolling = [use.model for use in uses if not use.settled]
     if rolling:
         return Stay(f"a rollout is under way ({', '.join(rolling)})")
-    if record.wake is not None and now - record.wake.started < policy.wake_limit:
+    if any(now - wake.started < policy.wake_limit for wake in record.wakes.values()):
         return Stay("a wake is under way")
     if record.looked is None or not timedelta(0) <= now - record.looked <= 3 * policy.period + _SLACK:
         return Stay("the first look after a pause; the next one decides")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from deployer.errors import Waking
 from deployer.ports import Clock, RolloutQueue
-from deployer.record import Cause, ClusterRecord, ModelRecord, Wake
+from deployer.record import Cause, ClusterRecord, ModelRecord, wake_begun
 from deployer.state import State
 
 _STAGES = {"WakeCluster": "gpu-node", "AwaitCluster": "gpu-node", "Apply": "pods", "AwaitPods": "pods"}
@@ -36,8 +36,7 @@ class Waker:
         cause = Cause(by=by, why=why or f"'{model}' was asked for", at=now)
 
         def woken(record: ClusterRecord) -> ClusterRecord:
-            wake = record.wake or Wake(started=now, rung=record.rung or "pods", by=by)
-            return record.but(wake=wake, cause=record.cause if record.wake else cause)
+            return wake_begun(record, model, by, now).but(cause=record.cause if record.wakes else cause)
 
         self.state.change_cluster(woken)
         self.queue.ask(model)
@@ -46,7 +45,7 @@ class Waker:
     def estimate(self, record: ModelRecord) -> Waking:
         """What to tell a caller of a model that is on its way: when to come back, and how far it is."""
         cluster = self.state.cluster()
-        wake, now = cluster.wake, self.clock()
+        wake, now = cluster.wakes.get(record.name), self.clock()
         total = cluster.estimate(wake.rung if wake else "pods", self.guesses)
         started = wake.started if wake else record.rollout.started if record.rollout else now
         left = max(1, round(total - (now - started).total_seconds()))
