@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test up check bench replay setup lock clean
+.PHONY: help demo test up check bench replay soak setup lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -33,15 +33,20 @@ REAL := $(if $(API_SERVER),--api-server $(API_SERVER) $(if $(TOKEN),--token $(TO
 replay: setup  ## recorded Kubernetes exchanges against the stand-in, or API_SERVER=URL TOKEN=… CA=FILE
 	$(BIN)/python -m tests.contract.kubernetes_stand_in.replay --recordings $(RECORDINGS) $(REAL) $(REPLAY)
 
+soak: setup  ## ten minutes of load with rollouts and killed model servers (SOAK=SECONDS)
+	$(BIN)/python -m benchmarks.soak $(SOAK)
+
 setup: $(VENV)/.installed node_modules/.installed  ## what the others need; done once
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --upgrade --no-header --no-annotate --no-emit-index-url
+PEERS := benchmarks/request/peers/requirements
 WORKER := tests/contract/azure_worker/requirements
 
 lock: setup  ## pin the dependencies anew
 	$(LOCK) --python-version 3.11 pyproject.toml -o requirements.txt
 	$(LOCK) --python-version 3.11 -c requirements.txt --group dev pyproject.toml -o requirements-dev.txt
 	$(LOCK) --python-version 3.13 -c requirements.txt $(WORKER).in -o $(WORKER).txt
+	$(LOCK) --python-version 3.11 $(PEERS).in -o $(PEERS).txt
 
 clean:  ## remove what was installed and built; the local cloud's data in .slipway stays
 	rm -rf $(VENV) .venv-worker .cache node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

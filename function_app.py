@@ -7,13 +7,14 @@ import logging
 import azure.functions as func
 from azurefunctions.extensions.bindings import blob
 
-from deployer import __version__, http
-from deployer.errors import SlipwayError
+from deployer import __version__, http, routes, telemetry
 from deployer.settings import Settings
 from deployer.wiring import MODELS, Application, from_environment
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 settings = Settings()
+if settings.telemetry.json_logs:
+    telemetry.write_json_lines()
 logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
 
 
@@ -51,10 +52,17 @@ def rollout_given_up(message: func.QueueMessage) -> None:
     application().retries.rollout_given_up(json.loads(message.get_body())["model"])
 
 
+@app.queue_trigger(arg_name="message", queue_name="operations", connection="AzureWebJobsStorage")
+async def perform_operation(message: func.QueueMessage) -> None:
+    """One look at a prediction that somebody asked for with Prefer: respond-async."""
+    await application().calls.perform(json.loads(message.get_body())["operation"])
+
+
 @app.timer_trigger(arg_name="timer", schedule=settings.schedule.sweep)
 def sweep(timer: func.TimerRequest) -> None:
     """Finds what events missed."""
     application().sweep.run()
+    application().deferred.sweep()
 
 
 @app.timer_trigger(arg_name="timer", schedule=settings.schedule.teardown)
@@ -66,56 +74,81 @@ def teardown_idle(timer: func.TimerRequest) -> None:
 @app.route("classify/{model}", methods=["POST"])
 async def classify(req: func.HttpRequest) -> func.HttpResponse:
     """Image in, named classes out."""
-    try:
-        asked = http.classify_request(
-            req.headers, req.params, req.get_body(), max_bytes=settings.proxy.max_body_mb << 20
-        )
-        found = await application().proxy.classify(
-            req.route_params["model"], asked.images, top=asked.top, hold_seconds=asked.hold_seconds
-        )
-    except SlipwayError as error:
-        return _response(http.failure(error))
-    except Exception:  # noqa: BLE001  (the boundary; logged with its traceback)
-        return _response(http.unexpected())
-    return _response(http.reply({"model": found.model, "version": found.version, "predictions": found.predictions}))
+    request = _request(req, "model")
+    return _response(await http.guarded_async(request, lambda: application().calls.classify(request)))
+
+
+@app.route("v1/models/{*path}", methods=["GET", "POST"])
+async def predict(req: func.HttpRequest) -> func.HttpResponse:
+    """TensorFlow Serving's REST API, as it is."""
+    request = _request(req)
+    return _response(await http.guarded_async(request, lambda: application().calls.predict(request)))
+
+
+@app.route("operations/{*path}", methods=["GET"])
+async def operations(req: func.HttpRequest) -> func.HttpResponse:
+    """What became of a prediction that was asked for with Prefer: respond-async."""
+    request = _request(req)
+    return _response(await http.guarded_async(request, lambda: application().calls.operation(request)))
+
+
+@app.route("keyed/{*path}", methods=["GET", "POST"], auth_level=func.AuthLevel.ANONYMOUS)
+async def keyed(req: func.HttpRequest) -> func.HttpResponse:
+    """Predictions for who has a key of the model: open at the host, as it knows no such keys; checked by the app itself."""
+    request = _request(req)
+    return _response(await http.guarded_async(request, lambda: application().calls.keyed(request)))
+
+
+@app.route("keys/{*path}", methods=["GET", "POST", "DELETE"])
+def keys(req: func.HttpRequest) -> func.HttpResponse:
+    """The keys of single models."""
+    request = _request(req)
+    return _response(http.guarded(request, lambda: routes.keys(application().keys, request)))
 
 
 @app.route("models/{*path}", methods=["GET", "POST", "DELETE"])
 def models(req: func.HttpRequest) -> func.HttpResponse:
     """The models, or one of them; POST retries what was given up or goes back to a version, DELETE removes."""
-    path = req.route_params.get("path") or ""
-    return _response(
-        http.guarded(lambda: http.models(application().control, req.method, path, req.params, req.get_body()))
-    )
+    request = _request(req)
+    return _response(http.guarded(request, lambda: routes.models(application().control, request)))
+
+
+@app.route("openapi.json", methods=["GET"])
+def openapi(req: func.HttpRequest) -> func.HttpResponse:
+    """The API, described for machines."""
+    return _response(http.guarded(_request(req), lambda: routes.openapi(application().control)))
 
 
 @app.route("doctor/{*path}", methods=["GET", "POST"])
 def doctor(req: func.HttpRequest) -> func.HttpResponse:
     """What is wrong with the app's surroundings; POST makes lost records anew."""
-    path = req.route_params.get("path") or ""
-    return _response(http.guarded(lambda: http.doctor(application().doctor, req.method, path)))
+    request = _request(req)
+    return _response(http.guarded(request, lambda: routes.doctor(application().doctor, request)))
 
 
 @app.route("cluster/{*path}", methods=["GET", "POST"])
 def cluster(req: func.HttpRequest) -> func.HttpResponse:
     """The cluster and its plan; POST wakes it, puts it to sleep or holds it as it is."""
-    path = req.route_params.get("path") or ""
-    return _response(http.guarded(lambda: http.cluster(application().control, req.method, path, req.params)))
+    request = _request(req)
+    return _response(http.guarded(request, lambda: routes.cluster(application().control, request)))
 
 
 @app.route("ledger", methods=["GET"])
 def ledger(req: func.HttpRequest) -> func.HttpResponse:
     """What ran, who changed it and why, and what it cost."""
-    return _response(http.guarded(lambda: http.ledger(application().control, req.params)))
+    request = _request(req)
+    return _response(http.guarded(request, lambda: routes.ledger(application().control, request)))
 
 
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 def health(req: func.HttpRequest) -> func.HttpResponse:
     """Liveness of the app itself."""
-    return _response(http.reply({"status": "ok", "version": __version__}))
+    return _response(http.guarded(_request(req), lambda: http.reply({"status": "ok", "version": __version__})))
+
+
+def _request(req: func.HttpRequest, left_open: str = "path") -> http.Request:
+    return http.Request(req.method, req.route_params.get(left_open) or "", req.headers, req.params, req.get_body())
 
 
 def _response(reply: http.Reply) -> func.HttpResponse:
-    return func.HttpResponse(
-        reply.body, status_code=reply.status, headers=dict(reply.headers), mimetype="application/json"
-    )
+    return func.HttpResponse(reply.body, status_code=reply.status, headers=reply.headers)

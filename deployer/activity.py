@@ -1,19 +1,20 @@
 """When each model was last asked, noted in storage at most once per model, instance and window.
 
 Each instance writes a note of its own, ``activity/NAME/INSTANCE``, whose time of change is the time of the request; so no
-instance reads what another wrote. A note may lag a request by one window, which the idle plan allows for.
+instance reads what another wrote. A note may lag a request by one window, which the idle plan allows for: an instance that is
+lost takes no older request with it. Where storage fails, the note is tried again each window while the instance lives.
 """
 
 import asyncio
-import logging
 import uuid
 from collections.abc import Callable
 from datetime import datetime
 
 from deployer.errors import SlipwayError
 from deployer.ports import Documents
+from deployer.telemetry import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class ActivityNotes:
@@ -36,19 +37,24 @@ class ActivityNotes:
 
     async def _write(self, model: str, wait: float) -> None:
         try:
-            await asyncio.sleep(wait)
-            self._written[model] = self._monotonic()
-            await asyncio.to_thread(self._documents.put, f"activity/{model}/{self._instance}", b"")
-        except SlipwayError as error:
-            log.warning("activity of '%s' was not noted: %s", model, error.message)
+            while True:
+                await asyncio.sleep(wait)
+                self._written[model] = self._monotonic()
+                try:
+                    await asyncio.to_thread(self._documents.put, f"activity/{model}/{self._instance}", b"")
+                except SlipwayError as error:
+                    log.warning("activity of '%s' was not noted: %s", model, error.message)
+                    wait = self._window
+                else:
+                    return
         finally:
             del self._pending[model]
 
 
-def last_requests(documents: Documents) -> dict[str, datetime]:
-    """When each model was last asked, by all instances' notes: one listing."""
+def last_requests(documents: Documents, model: str | None = None) -> dict[str, datetime]:
+    """When each model (or this one) was last asked, by all instances' notes: one listing."""
     latest: dict[str, datetime] = {}
-    for blob in documents.listing("activity/"):
+    for blob in documents.listing("activity/" if model is None else f"activity/{model}/"):
         model = blob.name.split("/")[1]
         latest[model] = max(blob.modified, latest.get(model, blob.modified))
     return latest

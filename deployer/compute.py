@@ -17,7 +17,8 @@ def compute_first(
     no_pool = target.serve.gpus > 0 and state.pool_count == 0
     ours = state.pool_count is not None  # else nodes may come because a pod waits for one: none is waited for before
     no_node = target.serve.gpus > 0 and ours and (cluster.nodes is None or cluster.nodes.ready == 0)
-    if not (stopped or no_pool or no_node or cluster.nodes is None):
+    leaving = cluster.leaving == "cluster" or (cluster.leaving == "pool" and target.serve.gpus > 0)
+    if not (stopped or no_pool or no_node or leaving or cluster.nodes is None):
         return None
     waited = record.waited({"WakeCluster", "AwaitCluster"}, now)
     if waited > policy.cluster_limit:
@@ -28,6 +29,8 @@ def compute_first(
             "See the cluster's activity log on Azure: quota, capacity and permissions are the usual causes."
             if ours else "Its Kubernetes API must be reached at the address in SLIPWAY_CLUSTER__KUBECONFIG.", blame=False,
         )  # fmt: skip
+    if leaving and not state.busy:
+        return AwaitCluster(f"the {'GPU pool' if cluster.leaving == 'pool' else 'cluster'} is going to sleep")
     if state.busy:
         return AwaitCluster(f"the cluster is {state.provisioning.lower()}")
     left = tuple(pool for pool in policy.pools if pool not in cluster.refused)

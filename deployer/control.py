@@ -4,7 +4,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from deployer import openapi
+from deployer.activity import last_requests
+from deployer.errors import NotFound
 from deployer.ledger import Ledger
+from deployer.names import is_model_name
 from deployer.ports import Clock, Cluster
 from deployer.record import ModelRecord, OrderKind
 from deployer.removal import Removals
@@ -45,10 +49,20 @@ class Control:
         Raises:
             NotFound: there is none of that name.
         """
-        record = self.state.model(name)
+        record = self._record(name)
         newest = [item.version for item in record.versions][-_TIMELINES:]
         stages = [stage for version in newest for stage in self.state.stages_of(record, version)]
-        return model_view(record, stages, self.state.history(record, newest=_DECISIONS))
+        view = model_view(record, stages, self.state.history(record, newest=_DECISIONS))
+        last = last_requests(self.teardown.documents, name).get(name)
+        return view | {"last_request": last.isoformat() if last else None, **openapi.endpoint(record)}
+
+    def openapi(self, name: str | None = None, *, keyed: bool = False) -> dict[str, Any]:
+        """The OpenAPI document of one model (``keyed``: for who has its key), or of all and of what is asked of them.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        return openapi.for_all(self._records()) if name is None else openapi.for_model(self._record(name), keyed=keyed)
 
     def retry(self, name: str) -> dict[str, Any]:
         """Takes up what stands still of a model.
@@ -113,6 +127,13 @@ class Control:
         self.teardown.look()
         sums, lines = self.ledger.month(month)
         return sums.view() | {"lines": [line.model_dump(mode="json") for line in lines]}
+
+    def _record(self, name: str) -> ModelRecord:
+        if not is_model_name(name):
+            raise NotFound(
+                "unknown_model", f"'{name[:60]}' is no name of a model.", "GET /api/models lists those there are."
+            )
+        return self.state.model(name)
 
     def _records(self) -> list[ModelRecord]:
         found = [record for name in self.state.models() if (record := self.state.find(name)) is not None]

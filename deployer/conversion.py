@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from deployer import upload_record
+from deployer import telemetry, upload_record
 from deployer.errors import Conflict
 from deployer.fetching import Fetched, OptionsInside, fetch
 from deployer.options import ServeOptions
@@ -21,6 +21,7 @@ from deployer.resolution import Upload, resolve
 from deployer.schema import breaking_change, known_to_clients
 from deployer.state import State
 from deployer.tags import tag_upload
+from deployer.telemetry import span
 from deployer.timeline import Stage, stage_done
 from exporter import ExportOptions, ScanReport, VerifiedServable
 
@@ -52,8 +53,9 @@ class Conversion:
             LeaseLost: another instance may be at it by now.
         """
         started = self.clock()
-        fetched = fetch(upload, self.uploads, self.options_inside, folder / "source")
-        report = self.scan(fetched.source, fetched.options.export, fetched.labels)
+        with span("scan", {"model": upload.model}):
+            fetched = fetch(upload, self.uploads, self.options_inside, folder / "source")
+            report = self.scan(fetched.source, fetched.options.export, fetched.labels)
         scanned = stage_done("scan", started, self.clock())
         lease.check()
         self._abandon_others(upload, report.digest)
@@ -75,14 +77,17 @@ class Conversion:
             upload.model, lambda before: upload_record.at(before, upload, "converting", "convert", started, scanned)
         )
         tag_upload(self.uploads, record)
-        servable = self.export(report, destination)
+        with span("convert", {"model": upload.model}):
+            servable = self.export(report, destination)
+        telemetry.converted("done")
         timings = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in servable.manifest.timings.items())
         converted = stage_done("convert", started, self.clock(), detail=timings)
         self._unchanged(upload)
         started = self.clock()
         version = self._numbered(upload, servable, report.digest, fetched.options.serve, converted)
         copies = unchanged(fetched.source, fetched.files, servable.manifest)
-        size = publish(servable, self.servables, lease, model=upload.model, version=version.version, copies=copies)
+        with span("publish", {"model": upload.model}):
+            size = publish(servable, self.servables, lease, model=upload.model, version=version.version, copies=copies)
         return self._published(upload, version, size, started)
 
     def _numbered(

@@ -3,8 +3,10 @@
     SlipwayError                  code, message, hint, HTTP status
     ├── BadRequest                the caller sent what cannot be used (400, or as given)
     ├── NotFound                  no such model, version or path (404)
+    ├── Unauthorized              the key is missing or wrong (401)
     ├── UploadRefused             what was dropped will never become a model as it is: recorded, not retried
-    ├── Waking                    the model sleeps and is being woken; says when to come back (503)
+    ├── TryLater                  not now; may say when to come back (503, or as given)
+    │   └── Waking                the model sleeps and is being woken (503)
     ├── Unavailable               a part did not answer, or not in time; may heal (503)
     │   ├── ClusterUnreachable    the Kubernetes API did not answer
     │   └── CloudRefused          Azure or Kubernetes refused or failed an operation
@@ -49,6 +51,12 @@ class NotFound(SlipwayError):
     status = HTTPStatus.NOT_FOUND
 
 
+class Unauthorized(SlipwayError):
+    """The key is missing or wrong."""
+
+    status = HTTPStatus.UNAUTHORIZED
+
+
 class UploadRefused(SlipwayError):
     """What was dropped will never become a model as it is; ``stage`` tells how far it came."""
 
@@ -86,13 +94,24 @@ class AzureRefused(CloudRefused):
         return f"{self.code}: {self.message}. {self.hint}".replace("..", ".")
 
 
-class Waking(SlipwayError):
-    """The model sleeps and is being woken; ``eta_seconds`` says when to come back."""
+class TryLater(SlipwayError):
+    """Not now. ``retry_after``: seconds after which asking again makes sense, where that is known."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
+    def __init__(
+        self, code: str, message: str, hint: str, *, retry_after: int | None, status: HTTPStatus | None = None
+    ) -> None:
+        super().__init__(code, message, hint, status=status)
+        self.retry_after = retry_after
+
+
+class Waking(TryLater):
+    """The model sleeps and is being woken; ``eta_seconds`` says when to come back."""
+
     def __init__(self, message: str, *, eta_seconds: int, stage: str) -> None:
-        super().__init__("waking", message, "Ask again after Retry-After, or send 'Prefer: wait=SECONDS' to be held.")
+        hint = "Ask again after Retry-After, or send 'Prefer: wait=SECONDS' to be held."
+        super().__init__("waking", message, hint, retry_after=eta_seconds)
         self.eta_seconds = eta_seconds
         self.stage = stage
 

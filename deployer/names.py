@@ -63,6 +63,11 @@ def model_name(stem: str) -> str:
     return name
 
 
+def is_model_name(name: str) -> bool:
+    """Whether this can be a model's NAME."""
+    return len(name) <= MAX_NAME and _LABEL.fullmatch(name) is not None
+
+
 def part_of(blob: str) -> Part:
     """What a blob of the drop container is, by its name alone.
 

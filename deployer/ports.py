@@ -141,6 +141,13 @@ class Queues(Protocol):
         """About how many messages are in it; None where there is no such queue."""
 
 
+class OperationQueue(Protocol):
+    """The queue ``operations``."""
+
+    def ask(self, operation: str, *, delay_seconds: int = 0) -> None:
+        """Says: look at this operation, after a while."""
+
+
 Power = Literal["Running", "Stopped"]
 OperationKind = Literal["start", "stop", "pool", "delete"]
 

@@ -308,6 +308,19 @@ class ClusterRecord(Document):
         """The wake under way that was begun first."""
         return min(self.wakes.values(), key=lambda wake: wake.started, default=None)
 
+    @property
+    def leaving(self) -> Literal["pool", "cluster"] | None:
+        """What the operation under way takes away."""
+        if self.operation is None:
+            return None
+        match self.operation.kind:
+            case "stop" | "delete":
+                return "cluster"
+            case "pool" if self.operation.target == 0:
+                return "pool"
+            case _:
+                return None
+
     def estimate(self, rung: str, guesses: Mapping[str, float]) -> float:
         """Seconds that a wake from this rung takes: the median of those seen, else the first guess."""
         seen = sorted(time.seconds for time in self.wake_times if time.rung == rung)

@@ -99,6 +99,7 @@ class Removals:
                 self._drop_uploads(model)
             self.state.forget_timelines(model)
             self.state.forget_figures(model)
+            self.state.forget_keys(model)
             now = self.clock()
             self.state.change(model, lambda before: _done(before).noting(now, "removal", "all of it is gone"))
             return True

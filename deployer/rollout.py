@@ -36,6 +36,7 @@ from deployer.steps import (
     Try,
     WakeCluster,
 )
+from deployer.telemetry import span
 from deployer.timeline import Stage, stage_done
 
 # The names under which steps stand in a timeline: what users see of a rollout.
@@ -90,14 +91,17 @@ class Rollouts:
         cluster, rollout = self.observe(record)
         step = plan(record, cluster, rollout, self.policy, self.clock())
         record = self._note(record, step)
-        if isinstance(step, WakeCluster):
-            with refusals_noted(self.state, self.clock, None if step.start else step.pool):
-                at_once = self.executor.perform(record, step)
-        else:
-            at_once = self.executor.perform(record, step)
+        with span("rollout.step", {"model": record.name, "step": type(step).__name__}):
+            at_once = self._perform(record, step)
         if not isinstance(step, Settled):
             self.queue.ask(record.name, delay_seconds=0 if at_once else self._pause(step))
         return step
+
+    def _perform(self, record: ModelRecord, step: Step) -> bool:
+        if not isinstance(step, WakeCluster):
+            return self.executor.perform(record, step)
+        with refusals_noted(self.state, self.clock, None if step.start else step.pool):
+            return self.executor.perform(record, step)
 
     def _pause(self, step: Step) -> int:
         match step:
@@ -127,7 +131,7 @@ class Rollouts:
         state = self.cluster.state()
         known = settle_operation(self.state, self.cluster, self.clock)
         slept = known.slept if known.rung == "stopped" else None
-        view = ClusterView(state, None, known.failure, known.failed, known.again, known.refused, slept)
+        view = ClusterView(state, None, known.failure, known.failed, known.again, known.refused, slept, known.leaving)
         if state.power == "Stopped":
             return view, RolloutView()
         try:

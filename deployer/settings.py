@@ -203,7 +203,7 @@ class ProxySettings(_Group):
         200, ge=0, le=220, description="longest hold by Prefer: wait; the platform ends requests at 230 s"
     )
     route_cache_seconds: float = Field(
-        2, ge=0, description="age up to which a known route is used without asking storage"
+        2, ge=0, description="age up to which a known route is used; up to twice that, while storage is asked"
     )
     figures_seconds: float = Field(
         10,
@@ -211,6 +211,47 @@ class ProxySettings(_Group):
         description="errors and requests of a version on trial are noted at most once per this time and instance",
     )
     max_body_mb: int = Field(32, ge=1, description="largest request body in MiB")
+    max_images: int = Field(64, ge=1, description="most images in one request")
+    max_megapixels: int = Field(
+        128, ge=1, description="million pixels (2^20) of all images of a request together: what decoding may take"
+    )
+    max_concurrent: int = Field(
+        100, ge=1, description="requests of one model under way in an instance; beyond, callers are told 429 at once"
+    )
+    max_held: int = Field(100, ge=0, description="requests held by Prefer: wait in an instance; beyond, 503 at once")
+    breaker_failures: int = Field(
+        5, ge=1, description="failures in a row after which a server is not asked for a while"
+    )
+    breaker_seconds: float = Field(5, gt=0, description="that while; then one request tries")
+    url_accounts: tuple[str, ...] = Field(
+        (), description='JSON list of storage accounts whose blobs may be given by `{"url": …}`; none by default'
+    )
+    url_seconds: float = Field(10, gt=0, description="longest time to fetch such a blob")
+
+    @property
+    def max_pixels(self) -> int:
+        """Pixels of all images of a request together."""
+        return self.max_megapixels << 20
+
+
+class OperationSettings(_Group):
+    """Predictions asked for with `Prefer: respond-async`."""
+
+    wait_seconds: float = Field(1800, gt=0, description="how long an operation waits for its model to wake")
+    keep_seconds: float = Field(3600, gt=0, description="how long it can be asked for after it was last written")
+    max_waiting: int = Field(200, ge=1, description="operations of one model that wait at once; beyond, 429")
+
+
+class AccessSettings(_Group):
+    """Keys of single models."""
+
+    cache_seconds: float = Field(10, ge=0, description="how long a key that was removed may still be taken")
+
+
+class TelemetrySettings(_Group):
+    """What the app says of itself."""
+
+    json_logs: bool = Field(False, description="write Slipway's own log as JSON lines to standard output")
 
 
 class ScheduleSettings(_Group):
@@ -236,6 +277,9 @@ class Settings(BaseSettings):
     idle: IdleSettings = IdleSettings()
     prices: PriceSettings = PriceSettings()
     proxy: ProxySettings = ProxySettings()
+    operations: OperationSettings = OperationSettings()
+    access: AccessSettings = AccessSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     schedule: ScheduleSettings = ScheduleSettings()
 
     @property

@@ -142,6 +142,10 @@ class State:
         """What the proxy saw of each of the model's versions since a trial began."""
         return figures_of(self._documents, model, since)
 
+    def forget_keys(self, model: str) -> None:
+        """Forgets the model's keys."""
+        self._documents.remove(f"keys/{model}.json")
+
     def forget_figures(self, model: str) -> None:
         """Removes what the proxy noted of a model's earlier trials."""
         forget_figures(self._documents, model)

@@ -5,6 +5,7 @@ performs.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Literal
 
 from deployer.canary import Figures
 from deployer.ports import ClusterState, Nodes, Workload
@@ -16,7 +17,7 @@ class ClusterView:
 
     ``failure``: of the last operation, if it failed, seen at ``failed``; Azure wants to be left alone until ``again``.
     ``refused``: the GPU pools that got no nodes in this wake, for lack of quota or capacity. ``slept``: when the cluster's stop
-    was begun.
+    was begun. ``leaving``: what an operation under way takes away.
     """
 
     state: ClusterState
@@ -26,6 +27,7 @@ class ClusterView:
     again: datetime | None = None
     refused: tuple[str, ...] = ()
     slept: datetime | None = None
+    leaving: Literal["pool", "cluster"] | None = None
 
 
 @dataclass(frozen=True)

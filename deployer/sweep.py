@@ -5,7 +5,6 @@ deleted. An upload is left to its event for a grace period, so that the sweep do
 nothing costs is two listings, whatever the number of models.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,10 +15,11 @@ from deployer.record import AT_WORK, Glance
 from deployer.removal import Removals
 from deployer.resolution import Upload, newest_uploads
 from deployer.state import State
+from deployer.telemetry import logger
 from deployer.uploads import Uploads
 from exporter import ExportError
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 HEARTBEAT = "timers/sweep"
 _TAKEN = 5  # uploads taken by one sweep; the next goes on

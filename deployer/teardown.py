@@ -5,7 +5,6 @@ go. A model is marked asleep before its pods go, so that a request that comes me
 finished by the next, which scales down what is marked asleep.
 """
 
-import logging
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -32,10 +31,11 @@ from deployer.options import IdleOptions
 from deployer.ports import Clock, Cluster, Documents, Workloads
 from deployer.record import Cause, ModelRecord, Operation, Order, OrderKind
 from deployer.state import State
+from deployer.telemetry import logger, span
 from deployer.waking import Waker
 from deployer.windows import Hours, Window
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 HEARTBEAT = "timers/teardown"
 _UNFINISHED = timedelta(hours=1)  # how long after it fell asleep a model's deployments are looked at again
@@ -87,11 +87,13 @@ class Teardown:
                 return None
             situation, now = self._situation(), self.clock()
             economy = self.costs.economy(situation.cluster, situation.record.wake_times)
+            self._bring_back(situation)
             decision = plan_idle(situation.uses, situation.cluster, situation.record, self.policy, economy, now)
             self.state.change_cluster(lambda before: before.but(looked=now))
             log.info("idle: %s", decision)
             held.check()
-            self._perform(decision)
+            with span("teardown", {"decision": type(decision).__name__}):
+                self._perform(decision)
             self.look()
             return decision
 
@@ -153,6 +155,24 @@ class Teardown:
         requests = last_requests(self.documents)
         return [_use(record, self.defaults, requests) for record in self._records() if record.desired is not None]
 
+    def _needed(self, decision: Decision) -> bool:
+        """Whether a model has been woken since the decision that needs what would go."""
+        awake = [use for use in self._uses() if not use.asleep]
+        return any(use.needs_gpu for use in awake) if isinstance(decision, EmptyPool) else bool(awake)
+
+    def _bring_back(self, situation: Situation) -> None:
+        """Brings back what is to serve and whose nodes have gone all the same: nothing else would look at it again."""
+        state, record = situation.cluster, situation.record
+        if state.busy or record.operation is not None:
+            return
+        for model in self._records():
+            if model.route is None or model.desired is None or model.asleep or not model.settled:
+                continue
+            gpus = model.version(model.desired).serve.gpus
+            if state.power == "Stopped" or (gpus > 0 and state.pool_count == 0):
+                log.warning("idle: '%s' is to serve, and its nodes have gone; they come back", model.name)
+                self.waker.bring_back(model.name)
+
     def _perform(self, decision: Decision) -> None:
         match decision:
             case SleepModels(models, reason):
@@ -160,6 +180,8 @@ class Teardown:
             case WakeModels(models, reason):
                 for model in models:
                     self.waker.wake(model, by="timer", why=reason)
+            case EmptyPool() | StopCluster() | DeleteCluster() if self._needed(decision):
+                log.info("idle: a model was asked for meanwhile")
             case EmptyPool(reason):
                 self._finish_sleep()
                 self._empty_pool(by="timer", why=reason)

@@ -6,7 +6,6 @@ One upload, one version: a duplicate event, the same bytes again, a crash and a 
 lets one instance work on a model at a time; whoever finds it taken leaves, for the holder looks again when it is done.
 """
 
-import logging
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,9 +23,10 @@ from deployer.repair import Repair
 from deployer.resolution import Upload, resolve
 from deployer.state import State
 from deployer.tags import tag_upload, tags_of
+from deployer.telemetry import converted, logger, span
 from exporter import ExportError
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _RESTARTS = 5  # how often an upload that is overwritten while at work is begun anew in one invocation
 
@@ -147,12 +147,14 @@ class Uploads:
         tag_upload(self.uploads, record)
         with tempfile.TemporaryDirectory(prefix="slipway-") as folder:
             try:
-                self.conversion.attempt(upload, lease, Path(folder))
+                with span("upload", {"model": upload.model}):
+                    self.conversion.attempt(upload, lease, Path(folder))
             except Conflict:
                 raise
             except UploadRefused as refused:
                 self._refuse(upload, refused.stage, refused.message, refused.hint)
             except ExportError as error:
+                converted("refused" if error.permanent else "failed")
                 if error.permanent:
                     self._refuse(upload, error.stage, error.message, error.hint)
                 elif not self._was_last(upload, error):

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from deployer.errors import Waking
 from deployer.ports import Clock, RolloutQueue
-from deployer.record import Cause, ClusterRecord, ModelRecord, wake_begun
+from deployer.record import Cause, ClusterRecord, ModelRecord, wake_begun, wake_deepened
 from deployer.state import State
+from deployer.telemetry import woken as count_wake
 
 _STAGES = {"WakeCluster": "gpu-node", "AwaitCluster": "gpu-node", "Apply": "pods", "AwaitPods": "pods"}
 
@@ -26,12 +27,17 @@ class Waker:
         before = self.state.model(model)
         if not before.asleep:
             return before
-        after = self.state.change(
-            model,
-            lambda record: (
-                record.but(asleep=False, changed_rung=now).noting(now, by, "woken") if record.asleep else record
-            ),
-        )
+        mine = False
+
+        def awake(record: ModelRecord) -> ModelRecord:
+            nonlocal mine
+            mine = record.asleep
+            return record.but(asleep=False, changed_rung=now).noting(now, by, "woken") if mine else record
+
+        after = self.state.change(model, awake)
+        if not mine:  # another instance was first; should it be killed before it has asked, the sweep asks
+            return after
+        count_wake(model, by)
 
         cause = Cause(by=by, why=why or f"'{model}' was asked for", at=now)
 
@@ -42,10 +48,22 @@ class Waker:
         self.queue.ask(model)
         return after
 
+    def bring_back(self, model: str) -> None:
+        """Its nodes went while it was to serve: a request came between a teardown's last look and its order to Azure."""
+        now = self.clock()
+        self.state.change(model, lambda record: record.but(route=None, rollout=None) if not record.asleep else record)
+        cause = Cause(by="timer", why=f"'{model}' was asked for while its nodes went", at=now)
+        self.state.change_cluster(
+            lambda record: wake_deepened(record, model, record.rung or "pool", now).but(cause=cause)
+        )
+        self.queue.ask(model)
+
     def estimate(self, record: ModelRecord) -> Waking:
         """What to tell a caller of a model that is on its way: when to come back, and how far it is."""
         cluster = self.state.cluster()
         wake, now = cluster.wakes.get(record.name), self.clock()
+        if wake is not None and wake.joined:
+            wake = cluster.wake  # what it joined began earlier
         total = cluster.estimate(wake.rung if wake else "pods", self.guesses)
         started = wake.started if wake else record.rollout.started if record.rollout else now
         left = max(1, round(total - (now - started).total_seconds()))

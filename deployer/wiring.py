@@ -1,5 +1,6 @@
 """The composition root: settings and adapters in, use cases out. The only module that knows both."""
 
+import gc
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -20,24 +21,29 @@ from deployer.adapters.storage import (
     BlobDocuments,
     BlobServables,
     BlobUploads,
+    StorageOperationQueue,
     StorageQueues,
     StorageRolloutQueue,
     storage_services,
 )
 from deployer.adapters.tf_serving import TensorFlowServing
 from deployer.adapters.workloads import KubernetesWorkloads
+from deployer.calls import Calls, Predictions
 from deployer.control import Control
 from deployer.conversion import Conversion
+from deployer.deferred import Deferred
 from deployer.doctor import Doctor
 from deployer.economy import Costs
 from deployer.execute import Executor
+from deployer.figures import FigureNotes
 from deployer.idle import IdlePolicy
+from deployer.keys import ModelKeys
 from deployer.ledger import Ledger
 from deployer.ports import Cluster, ClusterAccess
 from deployer.prices import Prices
-from deployer.proxy import Proxy
 from deployer.removal import Removals
 from deployer.repair import Repair
+from deployer.request import Proxy
 from deployer.retrying import Retries
 from deployer.rollback import Rollbacks
 from deployer.rollout import Rollouts
@@ -50,7 +56,7 @@ from deployer.templates import Templates
 from deployer.uploads import UploadPolicy, Uploads
 from deployer.waking import Waker
 
-MODELS, SERVABLES, STATE, ROLLOUTS = "models", "servables", "slipway", "rollouts"
+MODELS, SERVABLES, STATE, ROLLOUTS, OPERATIONS = "models", "servables", "slipway", "rollouts", "operations"
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,9 @@ class Application:
     retries: Retries
     doctor: Doctor
     proxy: Proxy
+    calls: Calls
+    deferred: Deferred
+    keys: ModelKeys
 
 
 def build(settings: Settings, environment: Mapping[str, str], credential: TokenCredential) -> Application:
@@ -101,6 +110,16 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     teardown = Teardown(
         state, documents, cluster, workloads, waker, ledger, _idle_policy(settings), defaults, costs, _now
     )
+    control = Control(
+        state, cluster, teardown, ledger, removals, retries, Rollbacks(state, store, queue, _now),
+        settings.cluster.gpu_pool, timedelta(minutes=settings.idle.order_minutes), _now,
+    )  # fmt: skip
+    notes = ActivityNotes(documents, settings.idle.activity_seconds, time.monotonic)
+    figures = FigureNotes(documents, settings.proxy.figures_seconds, _now, time.monotonic)
+    proxy = Proxy(state, waker, notes, figures, settings.proxy)
+    operations = StorageOperationQueue(queues.get_queue_client(OPERATIONS))
+    deferred = Deferred(documents, operations, Predictions(proxy, settings.proxy), settings.operations, _now)
+    keys = ModelKeys(state, documents, _now, settings.access.cache_seconds)
     return Application(
         uploads=uploads,
         rollouts=rollouts,
@@ -129,27 +148,23 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
             _now,
         ),
         teardown=teardown,
-        control=Control(
-            state,
-            cluster,
-            teardown,
-            ledger,
-            removals,
-            retries,
-            Rollbacks(state, store, queue, _now),
-            settings.cluster.gpu_pool,
-            timedelta(minutes=settings.idle.order_minutes),
-            _now,
-        ),
-        proxy=Proxy(
-            state, waker, ActivityNotes(documents, settings.idle.activity_seconds, time.monotonic), settings.proxy
-        ),
+        control=control,
+        proxy=proxy,
+        calls=Calls(proxy, state, control, deferred, keys, settings.proxy),
+        deferred=deferred,
+        keys=keys,
     )
 
 
 def from_environment(settings: Settings) -> Application:
-    """The application on the storage and with the credential that the process's environment offers."""
-    return build(settings, os.environ, DefaultAzureCredential())
+    """The application on the storage and with the credential that the process's environment offers.
+
+    What has been loaded by then stays, so the garbage collector need not look through it while requests wait.
+    """
+    made = build(settings, os.environ, DefaultAzureCredential())
+    gc.collect()
+    gc.freeze()
+    return made
 
 
 @dataclass(frozen=True)

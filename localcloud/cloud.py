@@ -32,7 +32,7 @@ from localcloud.supervisor import Supervisor
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONTAINERS = ("models", "servables", "slipway")
-QUEUES = ("rollouts",)
+QUEUES = ("rollouts", "operations")
 
 _READY_SECONDS = 90.0
 _GRACE_SECONDS = 15.0

@@ -337,6 +337,18 @@ class FakeQueues:
         return self.counts.get(queue)
 
 
+class FakeOperationQueue:
+    """The queue ``operations``. Implements ``OperationQueue``."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.asked: list[tuple[str, int]] = []
+
+    def ask(self, operation: str, *, delay_seconds: int = 0) -> None:
+        with self._world.effect("operations.ask", operation):
+            self.asked.append((operation, delay_seconds))
+
+
 def digest(*parts: bytes) -> str:
     """SHA-256 over these, in hexadecimal."""
     return hashlib.sha256(b"\0".join(parts)).hexdigest()

@@ -267,6 +267,19 @@ class StorageQueues:
                 return None
 
 
+class StorageOperationQueue:
+    """The queue ``operations``. Implements ``OperationQueue``."""
+
+    def __init__(self, queue: QueueClient) -> None:
+        self._queue = queue
+
+    def ask(self, operation: str, *, delay_seconds: int = 0) -> None:
+        """Sends ``{"operation": ID}``, encoded likewise."""
+        message = base64.b64encode(json.dumps({"operation": operation}).encode()).decode()
+        with _named(f"ask for a look at operation '{operation}'"):
+            self._queue.send_message(message, visibility_timeout=delay_seconds)
+
+
 def _ref(properties: BlobProperties) -> BlobRef:
     return BlobRef(
         properties.name, properties.etag.strip('"'), properties.size, properties.last_modified,

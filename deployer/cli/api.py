@@ -111,6 +111,18 @@ class Api:
         """What ran in a month, and what it cost."""
         return self._call("GET", "/api/ledger" + ("" if month is None else f"?month={quote(month)}"))
 
+    def keys(self, name: str) -> Document:
+        """The names of a model's keys."""
+        return self._call("GET", f"/api/keys/{quote(name)}")
+
+    def add_key(self, name: str, key: str) -> Document:
+        """Makes a key of a model; the answer is the only place where it stands."""
+        return self._call("POST", f"/api/keys/{quote(name)}", body=json.dumps({"name": key}).encode())
+
+    def remove_key(self, name: str, key: str) -> Document:
+        """Removes a key of a model."""
+        return self._call("DELETE", f"/api/keys/{quote(name)}/{quote(key, safe='')}")
+
     def _call(
         self, method: str, path: str, *, body: bytes = b"", headers: Mapping[str, str] | None = None,
         read: float = _READ_SECONDS,

@@ -3,27 +3,28 @@
 What a command does not need is imported only where it is used: ``slipway --help`` answers at once.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from deployer.cli import key
+from deployer.cli.arguments import AsJson, Name
+from deployer.cli.arguments import name as _name
+from deployer.cli.arguments import options as _options
+from deployer.cli.arguments import print_json as _print_json
 from deployer.cli.errors import CliError, ExitCode, Failed, Usage
 from deployer.cli.target import DEFAULT_DATA, Options, find_target
-from deployer.errors import UploadRefused
-from deployer.names import model_name
 
 app = typer.Typer(
     name="slipway", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Put a Keras model in a blob container; a moment later a GPU endpoint answers for it.",
 )  # fmt: skip
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, and nothing else.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name; Cats_v2 means cats-v2.")]
+app.add_typer(key.app, name="key")
 
 
 class ClusterAction(StrEnum):
@@ -325,22 +326,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         status = ExitCode.INTERRUPTED
     sys.exit(status if isinstance(status, int) else ExitCode.OK)
-
-
-def _options(context: typer.Context) -> Options:
-    found = context.find_object(Options)
-    return found if found is not None else Options()
-
-
-def _name(given: str) -> str:
-    try:
-        return model_name(given)
-    except UploadRefused as refused:
-        raise Usage(refused.code, refused.message, refused.hint) from refused
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def _tell(error: CliError, *, as_json: bool) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -20,8 +21,10 @@ from localcloud.functions_host.queue_listener import Pace
 
 def main() -> int:
     """Runs the host; see the module."""
+    options = _options()
+    _allow_many_connections()
     try:
-        all_ended = asyncio.run(run(_options(), os.environ))
+        all_ended = asyncio.run(run(options, os.environ))
         status = 0
     except HostError as error:
         if error.__cause__ is not None:
@@ -61,6 +64,12 @@ def _options() -> Options:
         grace_seconds=values.grace_seconds,
         http_limit_seconds=values.http_limit_seconds,
     )
+
+
+def _allow_many_connections() -> None:
+    """Lets the process have as many files open as it may: each idle client is one, and shells begin with a thousand."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _end_children() -> None:

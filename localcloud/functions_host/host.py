@@ -15,6 +15,7 @@ from azure.storage.queue.aio import QueueClient
 from localcloud import files
 from localcloud.functions_host import blob_trigger, decoding, host_json, indexing, keys, log, storage
 from localcloud.functions_host.blob_trigger import BlobMessage, BlobRunner, BlobScanner
+from localcloud.functions_host.cors import Cors, cors
 from localcloud.functions_host.errors import InvocationError
 from localcloud.functions_host.host_json import HostJson
 from localcloud.functions_host.http_server import HttpFrontEnd
@@ -51,6 +52,7 @@ class _Host:
     secrets: keys.HostSecrets
     stores: Storage
     worker: Worker
+    cors: Cors | None
 
 
 @dataclass
@@ -78,12 +80,13 @@ async def run(options: Options, settings: Mapping[str, str]) -> bool:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    allowed = cors(settings)
     functions = indexing.load(options.app.resolve(), settings, config.functions)
     secrets = keys.load(options.app.resolve(), options.data)
     stores = Storage(settings)
     worker = Worker(config.function_timeout, settings)
     try:
-        await _run(_Host(functions, config, options, secrets, stores, worker), stopping)
+        await _run(_Host(functions, config, options, secrets, stores, worker, allowed), stopping)
     finally:
         worker.close()
         await stores.close()
@@ -121,6 +124,7 @@ async def _run(host: _Host, stopping: asyncio.Event) -> None:
         limit_seconds=options.http_limit_seconds,
         enqueue=enqueue,
         run_now=run_now,
+        cors=host.cors,
     )
     runner, port = await front_end.serve(options.port, shutdown_seconds=options.grace_seconds)
     try:

@@ -22,6 +22,7 @@ from multidict import CIMultiDict
 
 from localcloud.functions_host import event_grid
 from localcloud.functions_host.blob_trigger import BlobMessage
+from localcloud.functions_host.cors import Cors
 from localcloud.functions_host.errors import InvocationError
 from localcloud.functions_host.host_json import HttpOptions
 from localcloud.functions_host.keys import HostSecrets
@@ -53,6 +54,7 @@ class HttpFrontEnd:
         limit_seconds: float,
         enqueue: Enqueue,
         run_now: RunNow,
+        cors: Cors | None,
     ) -> None:
         self._routes = RouteTable(options.route_prefix, functions)
         self._keys = keys
@@ -69,11 +71,14 @@ class HttpFrontEnd:
         self._outstanding = 0
         self._enqueue = enqueue
         self._run_now = run_now
+        self._cors = cors
 
     async def serve(self, port: int, *, shutdown_seconds: float) -> tuple[web.ServerRunner, int]:
         """Listens on loopback; ``port`` 0 takes a free one. Gives the runner, to be cleaned up, and the port."""
         # aiohttp waits for handlers twice in a row, each time for as long as it is told.
-        server = web.Server(self._handle, request_factory=_make_request, access_log=None)
+        # Compressed bodies reach the function as they are, as on Azure.
+        handle = self._handle if self._cors is None else self._cors.around(self._handle)
+        server = web.Server(handle, request_factory=_make_request, access_log=None, auto_decompress=False)
         runner = web.ServerRunner(server, shutdown_timeout=shutdown_seconds / 2)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()

@@ -20,13 +20,19 @@ EXPECTED = {
     "advance_rollout": [("queueTrigger", "IN")],
     "upload_given_up": [("queueTrigger", "IN")],
     "rollout_given_up": [("queueTrigger", "IN")],
+    "perform_operation": [("queueTrigger", "IN")],
     "sweep": [("timerTrigger", "IN")],
     "teardown_idle": [("timerTrigger", "IN")],
     "classify": HTTP,
+    "predict": HTTP,
     "models": HTTP,
     "cluster": HTTP,
     "doctor": HTTP,
     "health": HTTP,
+    "operations": HTTP,
+    "keyed": HTTP,
+    "keys": HTTP,
+    "openapi": HTTP,
 }
 
 
@@ -71,13 +77,13 @@ def test_an_upload_arrives_by_event_grid_as_a_blob_client(answers: dict[str, Any
     assert binding["properties"]["SupportsDeferredBinding"] is True
 
 
-def test_only_health_is_open_to_everyone(answers: dict[str, Any]) -> None:
+def test_only_health_and_what_checks_a_models_key_itself_are_open_at_the_host(answers: dict[str, Any]) -> None:
     levels = {
         name: bindings[0]["authLevel"]
         for name, bindings in answers["functions"].items()
         if bindings[0]["type"] == "httpTrigger"
     }
-    assert {name for name, level in levels.items() if level == "ANONYMOUS"} == {"health"}
+    assert {name for name, level in levels.items() if level == "ANONYMOUS"} == {"health", "keyed"}
 
 
 def test_health_answers_through_the_worker(answers: dict[str, Any]) -> None:

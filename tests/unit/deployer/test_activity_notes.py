@@ -59,17 +59,42 @@ async def test_models_are_noted_apart(world: World, documents: FakeDocuments) ->
     assert sorted(puts(world)) == ["cats", "dogs"]
 
 
-async def test_storage_that_fails_hinders_no_request(
+async def test_storage_that_fails_hinders_no_request_and_is_asked_again(
     world: World, documents: FakeDocuments, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.fail("documents.put", Unavailable("storage", "Storage did not do this."))
+    """Without another request: the one that there was must not be forgotten."""
+    world.fail("documents.put", Unavailable("storage", "Storage did not do this."), times=2)
     notes = ActivityNotes(documents, WINDOW, asyncio.get_running_loop().time)
     notes.note("cats")
     await quiet(notes)
-    assert "'cats' was not noted" in caplog.text
+    assert caplog.text.count("'cats' was not noted") == 2
+    assert puts(world) == ["cats"]
+
+
+@pytest.mark.parametrize("last", [0, 1, 1800, 3599])
+async def test_an_instance_that_is_lost_leaves_a_note_at_most_one_window_old(
+    world: World, documents: FakeDocuments, last: int
+) -> None:
+    """Its last request was ``last`` seconds into a window of an hour; what was pending is lost with it."""
+    notes = ActivityNotes(documents, 3600, lambda: world.clock().timestamp())
     notes.note("cats")
     await quiet(notes)
-    assert puts(world) == ["cats"]
+    world.pass_time(last)
+    notes.note("cats")
+    (pending,) = notes._pending.values()
+    pending.cancel()
+    await asyncio.wait([pending])
+    (noted,) = last_requests(documents).values()
+    assert (world.now - noted).total_seconds() <= 3600
+
+
+async def test_a_request_after_its_window_is_noted_at_once(world: World, documents: FakeDocuments) -> None:
+    notes = ActivityNotes(documents, 3600, lambda: world.clock().timestamp())
+    for _ in range(3):
+        notes.note("cats")
+        await quiet(notes)
+        assert last_requests(documents) == {"cats": world.now}
+        world.pass_time(3600)
 
 
 def test_the_newest_note_of_all_instances_counts(world: World, documents: FakeDocuments) -> None:

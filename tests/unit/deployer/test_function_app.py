@@ -9,8 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 ALLOWED = {"functools", "json", "logging", "azure.functions", "azurefunctions.extensions.bindings", "deployer"}
 FUNCTIONS = {
-    "model_uploaded", "advance_rollout", "sweep", "teardown_idle", "classify", "models", "cluster", "health",
-    "upload_given_up", "rollout_given_up", "doctor",
+    "model_uploaded", "advance_rollout", "sweep", "teardown_idle", "classify", "predict", "models", "cluster", "health",
+    "perform_operation", "operations", "keyed", "keys", "openapi",
+    "upload_given_up", "rollout_given_up", "doctor", "ledger",
 }  # fmt: skip
 
 LOADED = """

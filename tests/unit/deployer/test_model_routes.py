@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from deployer import http
+from deployer import http, routes
 from deployer.errors import NotFound
+from deployer.http import Request
 from tests.deployed import Deployed
 
 
@@ -16,7 +17,8 @@ def deployed() -> Deployed:
 
 
 def asked(deployed: Deployed, method: str, path: str, **params: str) -> tuple[int, dict[str, Any]]:
-    reply = http.guarded(lambda: http.models(deployed.control, method, path, params))
+    request = Request(method, path, {}, params)
+    reply = http.guarded(request, lambda: routes.models(deployed.control, request))
     return reply.status, json.loads(reply.body)
 
 
@@ -58,8 +60,12 @@ def test_what_cannot_be_asked_is_told(deployed: Deployed, method: str, path: str
 
 
 def test_the_doctor_examines_by_get_and_repairs_by_post(deployed: Deployed) -> None:
-    assert json.loads(http.doctor(deployed.doctor, "GET", "").body).keys() == {"healthy", "findings"}
-    assert json.loads(http.doctor(deployed.doctor, "POST", "repair/").body)["repaired"] == []
+    def told(method: str, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(routes.doctor(deployed.doctor, Request(method, path, {}, {})).body)
+        return found
+
+    assert told("GET", "").keys() == {"healthy", "findings"}
+    assert told("POST", "repair/")["repaired"] == []
     for method, path in (("POST", ""), ("GET", "repair"), ("GET", "x")):
         with pytest.raises(NotFound):
-            http.doctor(deployed.doctor, method, path)
+            told(method, path)

@@ -1,0 +1,193 @@
+"""Use case: a prediction, from the route to the answer. Async; for one event loop.
+
+A request that gets no answer is sent once more, on another connection and along the route as it is by then: a prediction
+changes nothing, so that repeating it does no harm, but a server that is merely slow is not asked twice. While a rollout
+replaces the server, a request waits for what comes; so a version that gives its place to the next costs its callers time, not
+answers.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from deployer.activity import ActivityNotes
+from deployer.errors import BadRequest, NotFound, Unavailable
+from deployer.figures import FigureNotes
+from deployer.record import ModelRecord
+from deployer.request import images, remote, render
+from deployer.request.breaker import Breaker, Breakers
+from deployer.request.forward import Connections, Lost, Outgoing, Response
+from deployer.request.parse import ClassifyRequest, Wanted
+from deployer.request.routes import LOOK_SECONDS, Routes, Target
+from deployer.request.serving_api import ServingCall
+from deployer.request.slots import Slots
+from deployer.settings import ProxySettings
+from deployer.state import State
+from deployer.telemetry import span
+from deployer.waking import Waker
+
+_HEADERS = {"Content-Type": "application/json"}
+_PLATFORM_SECONDS = 225.0  # the platform's front end ends requests at 230 s, and says nothing of why
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Named classes, best first, for each image; and the version that said so."""
+
+    model: str
+    version: int
+    predictions: list[list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Relayed:
+    """A model server's answer as it is, and the version that gave it."""
+
+    version: int
+    response: Response
+
+
+class Proxy:
+    """Predicts by asking the version that serves."""
+
+    def __init__(
+        self, state: State, waker: Waker, notes: ActivityNotes, figures: FigureNotes, settings: ProxySettings,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._notes = notes
+        self._figures = figures
+        self._settings = settings
+        self._monotonic = monotonic
+        self._routes = Routes(state, waker, settings, monotonic)
+        self._slots = Slots(settings.max_concurrent)
+        self._breakers = Breakers(settings.breaker_failures, settings.breaker_seconds, monotonic)
+        self._connections = Connections(settings)
+
+    async def classify(self, model: str, request: ClassifyRequest) -> Answer:
+        """Named classes for the images of a request.
+
+        Raises:
+            NotFound: no such model or version.
+            Waking: it sleeps, or its first version is on the way.
+            BadRequest: an image cannot be fetched or decoded, or the version has no ``classify_image``.
+            TryLater: too many requests are under way, or the server failed too often.
+            Unavailable: no server answered, or not in time.
+        """
+        pictures = request.images
+        if request.url is not None:
+            pictures = (await self._fetched(model, request.url),)
+        body = render.request_body(pictures)
+
+        def outgoing(record: ModelRecord, target: Target) -> Outgoing:
+            _must_classify(record, target)
+            return Outgoing("POST", f"/v1/models/{model}/versions/{target.version}:predict", body, _HEADERS)
+
+        target, response = await self._predicted(model, request.wanted, outgoing)
+        who = f"'{model}' v{target.version}"
+        return Answer(model, target.version, render.classes(who, response, request.top, request.min_score))
+
+    async def relay(self, call: ServingCall) -> Relayed:
+        """TensorFlow Serving's own answer to its own question. Status and metadata neither wake a model nor keep it awake.
+
+        Raises:
+            NotFound, Waking, TryLater, Unavailable: as ``classify``.
+            BadRequest: ``unknown_label``.
+        """
+        try:
+            record = await self._routes.record(call.model)
+        except NotFound as error:
+            words = f"Servable not found for request: Latest({call.model[:60]})"
+            raise NotFound(error.code, words, error.hint) from error
+        wanted = call.resolved(record)
+        if call.predicts:
+            target, response = await self._predicted(call.model, wanted, lambda _, target: call.outgoing(target))
+        else:
+            target, response = await self._looked(record, wanted, call)
+        return Relayed(target.version, response)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._connections.close()
+
+    async def _fetched(self, model: str, text: str) -> bytes:
+        url = remote.allowed(text, self._settings)
+        await self._routes.record(model)
+        data = await remote.fetch(self._connections.single, url, self._settings)
+        images.check([("what 'url' names", data)], max_pixels=self._settings.max_pixels)
+        return data
+
+    async def _looked(self, record: ModelRecord, wanted: Wanted, call: ServingCall) -> tuple[Target, Response]:
+        target = self._routes.serving(record, wanted)
+        try:
+            seconds = self._settings.timeout_seconds
+            return target, await self._connections.send(target, call.outgoing(target), seconds=seconds, pooled=False)
+        except Lost as error:
+            raise _lost(record.name, target, error) from error
+
+    async def _predicted(
+        self, model: str, wanted: Wanted, outgoing: Callable[[ModelRecord, Target], Outgoing]
+    ) -> tuple[Target, Response]:
+        began = self._monotonic()
+        deadline = began + min(wanted.hold_seconds, self._settings.hold_seconds)
+        with span("route"):
+            record, target = await self._routes.target(model, wanted, deadline)
+        self._notes.note(model)
+        with self._slots.one(model):
+            give_up = min(max(deadline, self._monotonic() + self._settings.timeout_seconds), began + _PLATFORM_SECONDS)
+            breaker: Breaker | None = None
+            again = False
+            while True:
+                sent = outgoing(record, target)
+                if breaker is None:
+                    breaker = self._breakers.of(model, target.version, target.address)
+                    breaker.admit()
+                try:
+                    left = began + _PLATFORM_SECONDS - self._monotonic()
+                    seconds = min(self._settings.timeout_seconds, max(1.0, left))
+                    with span("forward"):
+                        response = await self._connections.send(target, sent, seconds=seconds, pooled=not again)
+                except Unavailable:
+                    breaker.failed()
+                    self._figures.note(model, record.route, target.version, error=True)
+                    raise
+                except Lost as error:
+                    wanted = wanted.settled()
+                    record, now = await self._routes.target(model, wanted, deadline, fresh=True)
+                    late = self._monotonic() > give_up
+                    if late or (again and now == target and record.rollout is None):
+                        breaker.failed()
+                        self._figures.note(model, record.route, target.version, error=True)
+                        raise _lost(model, target, error) from error
+                    if again:  # a rollout is replacing the server: the request waits for what comes
+                        await asyncio.sleep(LOOK_SECONDS)
+                    if now != target:
+                        target, breaker = now, None
+                    again = True
+                    continue
+                if response.failed:
+                    breaker.failed()
+                else:
+                    breaker.succeeded()
+                self._figures.note(model, record.route, target.version, error=response.failed)
+                return target, response
+
+
+def _must_classify(record: ModelRecord, target: Target) -> None:
+    signatures = record.version(target.version).signatures
+    if "classify_image" not in signatures:
+        raise BadRequest(
+            "no_classifier",
+            f"'{record.name}' v{target.version} has no signature 'classify_image', only {', '.join(signatures)}.",
+            f"Ask it by POST /api/v1/models/{record.name}:predict, as TensorFlow Serving is asked; or drop it with its class "
+            f"names beside it as '{record.name}.labels.txt', one a line.", status=HTTPStatus.CONFLICT,
+        )  # fmt: skip
+
+
+def _lost(model: str, target: Target, error: Exception) -> Unavailable:
+    return Unavailable(
+        "model_server", f"'{model}' v{target.version} does not answer at {target.address}: {error}",
+        "Try again in a moment; GET /api/models/NAME shows what goes on.",
+    )  # fmt: skip

@@ -1,0 +1,187 @@
+"""Which version answers a request, and where: the record's route, known for a few seconds, never a version that is not proven.
+
+Only the rollout writes a route, and only of a version that answered its golden request. A record that has grown old is used
+for as long again while storage is asked in the background, so that no request waits for storage while a model serves.
+"""
+
+import asyncio
+import hashlib
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from deployer.errors import BadRequest, NotFound, SlipwayError, TryLater
+from deployer.names import is_model_name
+from deployer.record import ModelRecord, Route
+from deployer.request.parse import Wanted
+from deployer.settings import ProxySettings
+from deployer.state import State
+from deployer.waking import Waker
+
+LOOK_SECONDS = 0.5  # between two looks at the record of a model that is on its way
+
+
+@dataclass(frozen=True)
+class Target:
+    """A proven version and the server that runs it."""
+
+    version: int
+    address: str
+
+
+@dataclass(frozen=True)
+class _Known:
+    record: ModelRecord
+    at: float
+
+
+class Routes:
+    """The routes of all models, as this instance knows them. For one event loop."""
+
+    def __init__(
+        self, state: State, waker: Waker, settings: ProxySettings, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._state = state
+        self._waker = waker
+        self._settings = settings
+        self._monotonic = monotonic
+        self._known: dict[str, _Known] = {}
+        self._looking: dict[str, asyncio.Task[ModelRecord]] = {}
+        self._held = 0
+
+    async def record(self, model: str, *, fresh: bool = False) -> ModelRecord:
+        """The model's record; ``fresh``: as it is now.
+
+        Raises:
+            NotFound: ``unknown_model``.
+        """
+        known = self._known.get(model)
+        if known is not None and not fresh:
+            age = self._monotonic() - known.at
+            if age < self._settings.route_cache_seconds:
+                return known.record
+            if age < 2 * self._settings.route_cache_seconds:
+                self._look(model)
+                return known.record
+        if not is_model_name(model):
+            raise NotFound(
+                "unknown_model", f"'{model[:60]}' is no name of a model.", "GET /api/models lists those there are."
+            )
+        if fresh:  # a look that began earlier may not show what has changed since
+            return await self._read(model)
+        return await asyncio.shield(self._look(model))
+
+    async def target(
+        self, model: str, wanted: Wanted, deadline: float, *, fresh: bool = False
+    ) -> tuple[ModelRecord, Target]:
+        """The record and the server to ask; wakes a sleeping model, and waits until ``deadline`` (of the monotonic clock).
+
+        Raises:
+            NotFound: no such model or version, or none that ever served.
+            BadRequest: ``version_not_running``.
+            Waking: it sleeps, or its first version is on the way, and the deadline has passed.
+        """
+        record = await self.record(model, fresh=fresh)
+        if record.route is None:
+            record = await self._awake(record, wanted, deadline)
+        assert record.route is not None  # noqa: S101  (what _awake returns)
+        return record, _chosen(record, record.route, wanted)
+
+    def serving(self, record: ModelRecord, wanted: Wanted) -> Target:
+        """The server to ask, for a question that is not worth a wake.
+
+        Raises:
+            TryLater: ``asleep``.
+        """
+        if record.route is None:
+            raise TryLater(
+                "asleep", f"'{record.name}' does not run.", "A prediction wakes it; this question does not.",
+                retry_after=None,
+            )  # fmt: skip
+        return _chosen(record, record.route, wanted)
+
+    async def _awake(self, record: ModelRecord, wanted: Wanted, deadline: float) -> ModelRecord:
+        if wanted.version is not None and wanted.version != record.desired:
+            raise _not_running(record, wanted.version)
+        may_wait = self._held < self._settings.max_held
+        self._held += 1
+        try:
+            while record.route is None:
+                if record.asleep:
+                    record = await asyncio.to_thread(self._waker.wake, record.name, by="request")
+                elif record.settled and not record.arriving:
+                    raise _never_served(record)
+                if not may_wait or self._monotonic() >= deadline:
+                    raise await asyncio.to_thread(self._waker.estimate, record)
+                await asyncio.sleep(LOOK_SECONDS)
+                record = await self.record(record.name, fresh=True)
+        finally:
+            self._held -= 1
+        return record
+
+    def _look(self, model: str) -> "asyncio.Task[ModelRecord]":
+        """The look at storage under way, which all requests of the model share; begins one if there is none."""
+        if (task := self._looking.get(model)) is None:
+            task = self._looking[model] = asyncio.create_task(self._read(model))
+            task.add_done_callback(lambda done: self._looked(model, done))
+        return task
+
+    def _looked(self, model: str, task: "asyncio.Task[ModelRecord]") -> None:
+        del self._looking[model]
+        if not task.cancelled():
+            task.exception()  # retrieved: whoever waited has it, and a look in the background is made again
+
+    async def _read(self, model: str) -> ModelRecord:
+        try:
+            record = await asyncio.to_thread(self._state.model, model)
+        except NotFound:
+            self._known.pop(model, None)
+            raise
+        self._known[model] = _Known(record, self._monotonic())
+        return record
+
+
+def _chosen(record: ModelRecord, route: Route, wanted: Wanted) -> Target:
+    canary = route.canary
+    stable = Target(route.version, route.address)
+    if wanted.version is not None:
+        if canary is not None and wanted.version == canary.version:
+            return Target(canary.version, canary.address)
+        if wanted.version != route.version:
+            raise _not_running(record, wanted.version)
+        return stable
+    if canary is not None and _draw(record.name, canary.version, wanted.session) < canary.share:
+        return Target(canary.version, canary.address)
+    return stable
+
+
+def _draw(model: str, canary: int, session: str | None) -> float:
+    """A percentage from 0 to below 100: at random, or always the same for one session, canary and model."""
+    if session is None:
+        return random.random() * 100  # noqa: S311  (no secret)
+    digest = hashlib.blake2b(f"{model}/{canary}/{session}".encode(errors="replace"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64 * 100
+
+
+def _not_running(record: ModelRecord, version: int) -> SlipwayError:
+    if not record.has(version):
+        return NotFound(
+            "unknown_version", f"'{record.name}' has no version {version}.", "GET /api/models/NAME lists its versions."
+        )
+    route = record.route
+    running = [f"v{route.version}", *([f"v{route.canary.version}"] if route.canary else [])] if route else []
+    return BadRequest(
+        "version_not_running", f"'{record.name}' v{version} does not run; {' and '.join(running) or 'none'} does.",
+        "Leave ?version= away for the version that serves, or roll back to the one you want.", status=HTTPStatus.CONFLICT,
+    )  # fmt: skip
+
+
+def _never_served(record: ModelRecord) -> SlipwayError:
+    upload = record.upload
+    why = f": {upload.reason}" if upload is not None and upload.reason else ""
+    return NotFound(
+        "no_version", f"'{record.name}' has no version that serves{why}",
+        upload.hint if upload is not None and upload.hint else "GET /api/models/NAME shows what became of its uploads.",
+    )  # fmt: skip

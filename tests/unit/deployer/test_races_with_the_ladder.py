@@ -1,0 +1,133 @@
+"""A request or an upload at any moment of a teardown: it is decided for them, and no node is left up or asked for twice."""
+
+import copy
+import random
+from collections.abc import Callable
+
+import pytest
+
+from deployer.errors import CloudRefused
+from tests.deployed import Deployed
+from tests.fakes import Effect
+
+Arrival = Callable[[Deployed], object]
+
+
+class Races:
+    """A deployed model whose ladder is disturbed at chosen calls; ``doubled`` counts operations begun while one runs."""
+
+    def __init__(self, deployed: Deployed) -> None:
+        self.deployed = deployed
+        self.doubled = 0
+        self.answered = False  # whether what arrived was answered at once, by pods that were still there
+        begin = self.deployed.cluster._begin
+
+        def counted(*given: object) -> str:
+            try:
+                return begin(*given)  # type: ignore[arg-type]  # passed through
+            except CloudRefused:
+                self.doubled += 1
+                raise
+
+        self.deployed.cluster._begin = counted  # type: ignore[method-assign,assignment]  # watched, not changed
+
+    def arriving_at(self, call: int, arrival: Arrival) -> None:
+        """Lets something arrive right after the call of this number from now on."""
+        seen = [0]
+
+        def watch(effect: Effect) -> None:
+            seen[0] += 1
+            if seen[0] == call:
+                self.arrive(arrival)
+
+        self.deployed.world.watch = watch
+
+    def arrive(self, arrival: Arrival) -> None:
+        """It arrives now."""
+        self.deployed.world.watch = lambda effect: None
+        self.answered = arrival is ask and self.deployed.serving("cats") is not None
+        arrival(self.deployed)
+
+    def down(self, rungs: int) -> None:
+        """Nobody asks, and the timer fires so often, every five minutes."""
+        for _ in range(rungs):
+            self.deployed.run(299)
+            self.deployed.tick()
+
+    def settled(self) -> None:
+        """What arrived has been answered: the model serves, by the version that it should."""
+        self.deployed.world.watch = lambda effect: None
+        self.deployed.run(400)
+        self.deployed.sweep.run()
+        self.deployed.run(400)
+        if self.answered and self.deployed.record("cats").asleep:
+            return
+        record = self.deployed.record("cats")
+        assert record.settled and not record.asleep
+        assert self.deployed.serving("cats") == record.desired
+        assert self.deployed.cluster.state().pool_count == 1
+
+
+def served() -> Deployed:
+    return Deployed().drop("cats.keras", "one")
+
+
+def ask(deployed: Deployed) -> None:
+    deployed.request("cats")
+
+
+def upload(number: int) -> Arrival:
+    return lambda deployed: deployed.store.drop("cats.keras", f"content {number}")
+
+
+def both(number: int) -> Arrival:
+    def arrive(deployed: Deployed) -> None:
+        upload(number)(deployed)
+        ask(deployed)
+
+    return arrive
+
+
+def test_two_hundred_races_of_teardown_request_and_upload() -> None:
+    """At any call of any rung's teardown, in one history of one model; each race ends served, and then goes idle again."""
+    chosen = random.Random(7)  # noqa: S311  (no secret: which races are run)
+    races = Races(served())
+    rungs: dict[str, int] = {}
+    for number in range(200):
+        arrival = chosen.choice([ask, upload(number), both(number)])
+        rounds = chosen.randint(3, 20)
+        races.down(rounds - 1)
+        races.deployed.run(299)
+        races.arriving_at(chosen.randint(1, 25), arrival)
+        races.deployed.tick()
+        if races.deployed.world.watch.__name__ == "watch":  # the teardown had fewer calls: it arrives right after
+            races.arrive(arrival)
+        cluster = races.deployed.cluster.state()
+        rung = "stopped" if cluster.power == "Stopped" else "pool" if cluster.pool_count == 0 else "pods"
+        rungs[rung] = rungs.get(rung, 0) + 1
+        races.settled()
+    assert races.doubled == 0
+    assert min(rungs.get(rung, 0) for rung in ("pods", "pool", "stopped")) > 10, rungs
+    races.down(40)
+    assert races.deployed.cluster.state().power == "Stopped"
+    assert not races.deployed.poison
+
+
+@pytest.mark.parametrize("arrival", [ask, upload(1), both(2)], ids=["request", "upload", "both"])
+@pytest.mark.parametrize("rounds", [7, 9, 22])
+def test_every_moment_of_a_teardown_is_raced(arrival: Arrival, rounds: int) -> None:
+    """The rounds after which the next look takes the pods, the pool, and the whole cluster."""
+    call, begun = 1, Races(served())
+    begun.down(rounds - 1)
+    begun.deployed.run(299)
+    del begun.deployed.cluster._begin  # the counter is each copy's own
+    while True:
+        races = Races(copy.deepcopy(begun.deployed))
+        races.arriving_at(call, arrival)
+        races.deployed.tick()
+        if races.deployed.world.watch.__name__ == "watch":
+            break
+        races.settled()
+        assert races.doubled == 0
+        call += 1
+    assert call > 5
