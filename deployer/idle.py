@@ -16,6 +16,7 @@ from deployer.ports import ClusterState
 from deployer.record import ClusterRecord
 from deployer.windows import NO_HOURS, Hours
 
+_LEAD = timedelta(hours=1)  # a timer that rests for a night wakes nothing the evening before
 _SLACK = timedelta(minutes=1)  # timers fire a little late
 
 
@@ -187,7 +188,7 @@ def _next_call(
 
 def _lead(record: ClusterRecord, policy: IdlePolicy, economy: Economy) -> timedelta:
     """How long before the hours of use a wake begins: nine wakes of ten take no longer, and the timer looks now and then."""
-    return economy.figures(record.rung or "pods").wake_p90 + policy.period
+    return economy.figures(record.rung or "pods").wake_p90 + min(policy.period, _LEAD)
 
 
 def _hindered(

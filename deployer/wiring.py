@@ -55,6 +55,7 @@ from deployer.teardown import IdleDefaults, Teardown
 from deployer.templates import Templates
 from deployer.uploads import UploadPolicy, Uploads
 from deployer.waking import Waker
+from deployer.windows import longest_pause
 
 MODELS, SERVABLES, STATE, ROLLOUTS, OPERATIONS = "models", "servables", "slipway", "rollouts", "operations"
 
@@ -252,6 +253,7 @@ def _idle_policy(settings: Settings) -> IdlePolicy:
         max_asleep=None if idle.wake_test_days is None else timedelta(days=idle.wake_test_days),
         max_wake=None if idle.max_wake_seconds is None else timedelta(seconds=idle.max_wake_seconds),
         restart_gap=timedelta(minutes=idle.restart_gap_minutes),
+        period=longest_pause(settings.schedule.teardown, _now()) or IdlePolicy.period,
     )
 
 
