@@ -1,12 +1,11 @@
 """Performs the steps that ``deployer.plan`` decides. Decides nothing: each step is done as it says, and may be done twice."""
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 
 from deployer.errors import Unavailable
-from deployer.golden import differs
 from deployer.ports import Clock, Cluster, ModelServer, ServableStore, UploadStore, Workloads
+from deployer.proving import difference
 from deployer.publishing import unpublish
 from deployer.record import (
     Canary,
@@ -115,36 +114,24 @@ class Executor:
         self.workloads.apply(self.templates.version(record.name, record.version(version), replicas))
 
     def _prove(self, record: ModelRecord, version: int, address: str) -> bool:
-        """Compares the served golden outputs with those recorded at conversion; a difference gives the version up.
-
-        A servable without golden predictions (its outputs are random, say) is proven by having been loaded.
-        """
+        """Compares the served golden outputs with those recorded at conversion; a difference gives the version up."""
         manifest = self.servables.read(f"{record.name}/{version}/servable.json")
         if manifest is None:
             gone = f"servables/{record.name}/{version}/servable.json is gone"
             hint = "Published versions must not be changed; upload the model anew, with another file name."
             self._roll_back(record, RollBack(version, record.fallback(version), gone, hint, blame=True))
             return True
-        for golden in json.loads(manifest.data)["golden"]:
-            try:
-                outputs = self.server.predict(address, record.name, version, golden["signature"], golden["inputs"])
-            except Unavailable as error:
-                # Ready a moment ago; its Service may lag behind. The plan looks again, within its bound.
-                self._say(record.name, version, f"the golden request was not answered: {error.message}")
-                return False
-            if (
-                difference := differs(golden["outputs"], outputs, rtol=golden["rtol"], atol=golden["atol"])
-            ) is not None:
-                self._roll_back(
-                    record,
-                    RollBack(
-                        version, record.fallback(version),
-                        f"it answers otherwise than at its conversion ({golden['signature']}: {difference})",
-                        "The model server's build or hardware computes differently; see the servable's servable.json.",
-                        blame=True,
-                    ),
-                )  # fmt: skip
-                return True
+        try:
+            told = difference(self.server, address, record.name, version, manifest.data)
+        except Unavailable as error:
+            # Ready a moment ago; its Service may lag behind. The plan looks again, within its bound.
+            self._say(record.name, version, f"the golden request was not answered: {error.message}")
+            return False
+        if told is not None:
+            reason = f"it answers otherwise than at its conversion ({told})"
+            hint = "The model server's build or hardware computes differently; see the servable's servable.json."
+            self._roll_back(record, RollBack(version, record.fallback(version), reason, hint, blame=True))
+            return True
         self.state.change(
             record.name,
             lambda before: (

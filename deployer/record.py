@@ -90,6 +90,13 @@ class Route(Document):
     canary: Canary | None = None
 
 
+class Bridge(Document):
+    """The replica on CPU that answers while none on GPUs does; without an address it is not proven yet, or leaving."""
+
+    version: int
+    address: str | None = None
+
+
 class RolloutStatus(Document):
     """A rollout under way: the step it is at, since when, and what was said of it last."""
 
@@ -136,6 +143,7 @@ class ModelRecord(Document):
     previous: int | None = None  # the version that served before the route's, or before sleep
     route: Route | None = None
     rollout: RolloutStatus | None = None
+    bridge: Bridge | None = None
     asleep: bool = False
     served: datetime | None = None  # when requests were last sent to another version
     changed_rung: datetime | None = None  # when it fell asleep or was last woken

@@ -28,6 +28,7 @@ from deployer.adapters.storage import (
 )
 from deployer.adapters.tf_serving import TensorFlowServing
 from deployer.adapters.workloads import KubernetesWorkloads
+from deployer.bridging import Bridges
 from deployer.calls import Calls, Predictions
 from deployer.control import Control
 from deployer.conversion import Conversion
@@ -98,6 +99,9 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     executor = Executor(
         state, cluster, workloads, servables, store, TensorFlowServing(), _templates(settings, blobs), _now
     )
+    bridges = Bridges(
+        state, cluster, workloads, servables, TensorFlowServing(), _templates(settings, blobs), settings.bridge.enabled
+    )
     rollouts = Rollouts(
         state, cluster, workloads, queue, executor, _rollout_policy(settings), settings.rollout.look_again_seconds, _now
     )
@@ -109,7 +113,7 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     ledger = Ledger(documents, costs, _now)
     defaults = IdleDefaults(settings.idle.after, settings.idle.keep_awake, frozenset(settings.idle.days_off))
     teardown = Teardown(
-        state, documents, cluster, workloads, waker, ledger, _idle_policy(settings), defaults, costs, _now
+        state, documents, cluster, workloads, waker, ledger, _idle_policy(settings), defaults, costs, _now, bridges
     )
     control = Control(
         state, cluster, teardown, ledger, removals, retries, Rollbacks(state, store, queue, _now),
@@ -213,6 +217,7 @@ def _templates(settings: Settings, blobs: BlobServiceClient) -> Templates:
     return Templates(
         serving, settings.gpu_node_selector, serving.storage_account or blobs.account_name or "",
         serving.storage_resource_group or settings.cluster.resource_group, settings.proxy.timeout_seconds,
+        settings.bridge_node_selector,
     )  # fmt: skip
 
 
