@@ -1,14 +1,23 @@
 """Performs the steps that ``deployer.plan`` decides. Decides nothing: each step is done as it says, and may be done twice."""
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 
 from deployer.errors import Unavailable
-from deployer.golden import differs
 from deployer.ports import Clock, Cluster, ModelServer, ServableStore, UploadStore, Workloads
+from deployer.proving import difference
 from deployer.publishing import unpublish
-from deployer.record import Canary, Cause, ClusterRecord, ModelRecord, Operation, RolloutStatus, Route, Wake, noted_wake
+from deployer.record import (
+    Canary,
+    Cause,
+    ClusterRecord,
+    ModelRecord,
+    Operation,
+    RolloutStatus,
+    Route,
+    wake_deepened,
+    wake_ended,
+)
 from deployer.retention import going
 from deployer.state import State
 from deployer.steps import (
@@ -89,12 +98,11 @@ class Executor:
         operation = Operation(kind="start", started=now, token=token, by=record.name)
         if not start:
             operation = operation.but(kind="pool", target=nodes, pool=pool)
-        wake = Wake(started=now, rung="stopped" if start else "pool", by=record.name)
+        rung = "stopped" if start else "pool"
         cause = Cause(by=f"model {record.name}", why="its rollout needs the cluster", at=now)
         self.state.change_cluster(
-            lambda before: before.but(
-                operation=operation, rung=None, slept=None, woke=now, wake=_whole(before.wake, wake),
-                cause=before.cause if before.wake else cause,
+            lambda before: wake_deepened(before, record.name, rung, now).but(
+                operation=operation, rung=None, slept=None, woke=now, cause=before.cause if before.wakes else cause,
                 refused=() if pool in before.refused else before.refused,  # all were: another round
             )
         )  # fmt: skip
@@ -106,36 +114,24 @@ class Executor:
         self.workloads.apply(self.templates.version(record.name, record.version(version), replicas))
 
     def _prove(self, record: ModelRecord, version: int, address: str) -> bool:
-        """Compares the served golden outputs with those recorded at conversion; a difference gives the version up.
-
-        A servable without golden predictions (its outputs are random, say) is proven by having been loaded.
-        """
+        """Compares the served golden outputs with those recorded at conversion; a difference gives the version up."""
         manifest = self.servables.read(f"{record.name}/{version}/servable.json")
         if manifest is None:
             gone = f"servables/{record.name}/{version}/servable.json is gone"
             hint = "Published versions must not be changed; upload the model anew, with another file name."
             self._roll_back(record, RollBack(version, record.fallback(version), gone, hint, blame=True))
             return True
-        for golden in json.loads(manifest.data)["golden"]:
-            try:
-                outputs = self.server.predict(address, record.name, version, golden["signature"], golden["inputs"])
-            except Unavailable as error:
-                # Ready a moment ago; its Service may lag behind. The plan looks again, within its bound.
-                self._say(record.name, version, f"the golden request was not answered: {error.message}")
-                return False
-            if (
-                difference := differs(golden["outputs"], outputs, rtol=golden["rtol"], atol=golden["atol"])
-            ) is not None:
-                self._roll_back(
-                    record,
-                    RollBack(
-                        version, record.fallback(version),
-                        f"it answers otherwise than at its conversion ({golden['signature']}: {difference})",
-                        "The model server's build or hardware computes differently; see the servable's servable.json.",
-                        blame=True,
-                    ),
-                )  # fmt: skip
-                return True
+        try:
+            told = difference(self.server, address, record.name, version, manifest.data)
+        except Unavailable as error:
+            # Ready a moment ago; its Service may lag behind. The plan looks again, within its bound.
+            self._say(record.name, version, f"the golden request was not answered: {error.message}")
+            return False
+        if told is not None:
+            reason = f"it answers otherwise than at its conversion ({told})"
+            hint = "The model server's build or hardware computes differently; see the servable's servable.json."
+            self._roll_back(record, RollBack(version, record.fallback(version), reason, hint, blame=True))
+            return True
         self.state.change(
             record.name,
             lambda before: (
@@ -221,7 +217,7 @@ class Executor:
             return after.but(setback=None)
 
         on_gpu = record.version(version).serve.gpus > 0
-        self.state.change_cluster(lambda before: _given(noted_wake(before, self.clock()), on_gpu=on_gpu))
+        self.state.change_cluster(lambda before: _given(wake_ended(before, record.name, self.clock()), on_gpu=on_gpu))
         after = self.state.change(record.name, switched)
         if after.route is None or after.route.version != version:
             return
@@ -252,7 +248,7 @@ class Executor:
 
         after = self.state.change(record.name, back)
         tag_upload(self.uploads, after)
-        self.state.change_cluster(lambda before: before.but(wake=None, refused=()))
+        self.state.change_cluster(lambda before: wake_ended(before, record.name, now, serves=False).but(refused=()))
         if not tried:  # else its requests are to end first: the plan retires it after a while
             self.workloads.delete_version(record.name, step.version)  # last: the cluster may be what does not answer
 
@@ -269,11 +265,3 @@ def _way_back(to: int | None, now: datetime) -> RolloutStatus | None:
     return RolloutStatus(
         version=to, started=now, step="Apply", since=now, looked=now, message=f"back to v{to}", back=True
     )
-
-
-def _whole(under_way: Wake | None, new: Wake) -> Wake:
-    """The wake as callers feel it: from when it was first asked for, and from the lowest rung it starts at."""
-    if under_way is None:
-        return new
-    rungs = ("pods", "pool", "stopped")
-    return under_way.but(rung=max(under_way.rung, new.rung, key=rungs.index))

@@ -23,6 +23,7 @@ from deployer.record import ClusterRecord
 
 _STEPS = 20
 _INSTANT = timedelta(microseconds=1)
+_FRESH = timedelta(minutes=1)  # a wake may have begun since the models were read
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,20 @@ class Situation:
     record: ClusterRecord
 
     def noted(self, now: datetime) -> "Situation":
-        """With what a look at it says of its record: the rung it is on, and since when the pool has been up for nobody."""
+        """With what a look at it says of its record: the rung it is on, since when the pool has been up for nobody, and which
+        wakes came to no end that was noted, as their models were removed or served all the while.
+        """
         record, cluster = self.record, self.cluster
+        unsettled = {use.model for use in self.uses if not use.settled}
+        wakes = {
+            name: wake
+            for name, wake in record.wakes.items()
+            if name in unsettled or timedelta(0) <= now - wake.started < _FRESH
+        }
+        if wakes != record.wakes:
+            record = record.but(wakes=wakes)
         if record.operation is not None or cluster.busy or cluster.power != "Running":
-            return self
+            return replace(self, record=record)
         empty = cluster.pool_count == 0
         if empty == (record.rung is None):  # its change was killed before it was noted, or somebody else made it
             record = record.but(rung="pool" if empty else None, slept=now if empty else None)

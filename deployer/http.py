@@ -15,7 +15,7 @@ import orjson
 
 from deployer import telemetry
 from deployer.errors import AzureRefused, SlipwayError, TryLater
-from deployer.request import Proxy, classify_request, serving_call
+from deployer.request import Answer, Proxy, Relayed, classify_request, serving_call
 from deployer.request.parse import check_size
 from deployer.request.serving_api import passed_back
 from deployer.settings import ProxySettings
@@ -24,6 +24,7 @@ log = telemetry.logger(__name__)
 
 REQUEST_ID = "x-request-id"
 MODEL_VERSION = "x-slipway-model-version"
+SERVED_BY = "x-slipway-served-by"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:=+/@-]{1,128}")
 _JSON = {"Content-Type": "application/json"}
 
@@ -54,7 +55,7 @@ async def classify(proxy: Proxy, request: Request, settings: ProxySettings) -> R
         asked = classify_request(request.headers, request.params, request.body, settings)
     found = await proxy.classify(request.path, asked)
     body = {"model": found.model, "version": found.version, "predictions": found.predictions}
-    return reply(body, headers={MODEL_VERSION: str(found.version)})
+    return reply(body, headers=_served_by(found))
 
 
 async def predict(proxy: Proxy, request: Request, settings: ProxySettings) -> Reply:
@@ -69,8 +70,13 @@ async def predict(proxy: Proxy, request: Request, settings: ProxySettings) -> Re
         found = await proxy.relay(call)
     except SlipwayError as error:
         return serving_failure(error)
-    headers = {**passed_back(found.response.headers), MODEL_VERSION: str(found.version)}
+    headers = {**passed_back(found.response.headers), **_served_by(found)}
     return Reply(found.response.status, found.response.body, headers)
+
+
+def _served_by(found: Answer | Relayed) -> dict[str, str]:
+    bridge = {SERVED_BY: "cpu-bridge"} if found.bridge else {}
+    return {MODEL_VERSION: str(found.version), **bridge}
 
 
 def reply(body: Mapping[str, Any], status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Reply:

@@ -16,6 +16,7 @@ from deployer.ports import ClusterState
 from deployer.record import ClusterRecord
 from deployer.windows import NO_HOURS, Hours
 
+_LEAD = timedelta(hours=1)  # a timer that rests for a night wakes nothing the evening before
 _SLACK = timedelta(minutes=1)  # timers fire a little late
 
 
@@ -145,7 +146,7 @@ def _called(
 ) -> Decision | None:  # fmt: skip
     """What comes back by schedule: early enough to be awake when its window begins."""
     order = record.order
-    if order is not None and order.kind == "sleep" and now < order.until:
+    if order is not None and order.kind in ("sleep", "hold") and now < order.until:
         return None
     if cluster.power == "Stopped" and record.slept is not None and now < record.slept + policy.restart_gap:
         return None
@@ -187,7 +188,7 @@ def _next_call(
 
 def _lead(record: ClusterRecord, policy: IdlePolicy, economy: Economy) -> timedelta:
     """How long before the hours of use a wake begins: nine wakes of ten take no longer, and the timer looks now and then."""
-    return economy.figures(record.rung or "pods").wake_p90 + policy.period
+    return economy.figures(record.rung or "pods").wake_p90 + min(policy.period, _LEAD)
 
 
 def _hindered(
@@ -200,7 +201,7 @@ def _hindered(
     rolling = [use.model for use in uses if not use.settled]
     if rolling:
         return Stay(f"a rollout is under way ({', '.join(rolling)})")
-    if record.wake is not None and now - record.wake.started < policy.wake_limit:
+    if any(now - wake.started < policy.wake_limit for wake in record.wakes.values()):
         return Stay("a wake is under way")
     if record.looked is None or not timedelta(0) <= now - record.looked <= 3 * policy.period + _SLACK:
         return Stay("the first look after a pause; the next one decides")

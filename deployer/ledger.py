@@ -2,7 +2,8 @@
 
 A line says what runs *from* its moment on, so that the sums need nothing but lines. The ledger is kept by looking: each look
 compares what runs with the last line and writes another where it differs; a look that was lost or cut short is made good by
-the next. ``ledger/YYYY-MM.jsonl`` holds a month (UTC), one line each.
+the next. Lines are in order of time, whatever the clock does: after one that was set back, they bear the last line's time until
+it is reached again. ``ledger/YYYY-MM.jsonl`` holds a month (UTC), one line each.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,9 @@ from deployer.record import ClusterRecord, ModelRecord
 
 _ATTEMPTS = 10
 _HOUR = timedelta(hours=1)
+_LASTS = timedelta(
+    hours=1
+)  # a cause explains what follows from it for so long: nodes come minutes after they were asked for
 Rung = Literal["awake", "pods", "pool", "stopped"]
 
 
@@ -26,7 +30,7 @@ class Line(BaseModel):
     """What runs from ``at`` on. Prices are per hour, in ``currency``; None: not known.
 
     ``gpu_price``: of one GPU node. ``other_price``: of all other nodes together.
-    ``awake``: the models whose pods take part in the GPU nodes.
+    ``awake``: the models whose pods take part in the GPU nodes; ``gpus``: how many each asks for, in their order.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -42,6 +46,15 @@ class Line(BaseModel):
     other_price: float | None
     currency: str
     awake: tuple[str, ...]
+    gpus: tuple[int, ...] = ()
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Each model's share of the GPU nodes: by the GPUs that it asks for; of nobody's, ``""`` has all."""
+        if not self.awake:
+            return {"": 1.0}
+        gpus = self.gpus if len(self.gpus) == len(self.awake) and all(self.gpus) else (1,) * len(self.awake)
+        return {name: count / sum(gpus) for name, count in zip(self.awake, gpus, strict=True)}
 
     def differs(self, other: Self) -> bool:
         """Whether something else runs."""
@@ -56,18 +69,19 @@ def line(
     running = cluster.power == "Running"
     nodes = (cluster.pool_count or 0) if running else 0
     others = dict(cluster.others) if running else {}
-    awake = sorted(
-        model.name
+    asked = {
+        model.name: serve.gpus * serve.replicas.min
         for model in models
-        if model.desired is not None and not model.asleep and model.version(model.desired).serve.gpus > 0
-    )
+        if model.desired is not None and not model.asleep and (serve := model.version(model.desired).serve).gpus > 0
+    }
+    awake = tuple(sorted(asked))
     rung: Rung = "stopped" if not running else "pool" if nodes == 0 else "awake" if awake else "pods"
-    cause = record.cause
+    cause = record.cause if record.cause and now - record.cause.at < _LASTS else None
     return Line(
         at=now, rung=rung, by=cause.by if cause else "unknown", why=cause.why if cause else "seen so",
         gpu_nodes=nodes, gpu_size=cluster.pool_size, gpu_price=costs.prices.of(cluster.pool_size),
         other_nodes=sum(others.values()), other_price=costs.nodes_per_hour(others), currency=costs.prices.currency,
-        awake=tuple(awake),
+        awake=awake, gpus=tuple(asked[name] for name in awake),
     )  # fmt: skip
 
 
@@ -75,8 +89,8 @@ def line(
 class Sums:
     """A stretch of time: GPU node-hours and money, as it was and as it would have been always on.
 
-    Money is None where a price is not known. ``by_model``: each model's share of the GPU money, equal among those awake;
-    under ``""`` what ran while none was.
+    Money is None where a price is not known. ``by_model``: each model's share of the GPU money, by the GPUs that those awake ask
+    for; under ``""`` what ran while none was.
     """
 
     start: datetime
@@ -119,8 +133,9 @@ def sums(lines: Sequence[Line], start: datetime, end: datetime, *, gpu_nodes: in
     hours, always, money, money_always = 0.0, 0.0, 0.0, 0.0
     known = True
     shares: dict[str, dict[str, float | None]] = {}
-    for item, following in zip(lines, [*lines[1:], None], strict=True):
-        begun, ended = max(item.at, start), min(following.at if following else end, end)
+    until = [*(item.at for item in lines[1:]), end]
+    for item, left in zip(lines, until, strict=False):  # without lines there is one time too many
+        begun, ended = max(item.at, start), min(left, end)
         if ended <= begun:
             continue
         span = (ended - begun) / _HOUR
@@ -129,8 +144,8 @@ def sums(lines: Sequence[Line], start: datetime, end: datetime, *, gpu_nodes: in
         known = known and item.gpu_price is not None and item.other_price is not None
         money += (item.gpu_nodes * (item.gpu_price or 0) + (item.other_price or 0)) * span
         money_always += (gpu_nodes * (item.gpu_price or 0) + _always_others(lines)) * span
-        for name in item.awake or ("",):
-            part = span * item.gpu_nodes / max(1, len(item.awake))
+        for name, part_of in item.shares.items():
+            part = span * item.gpu_nodes * part_of
             share = shares.setdefault(name, {"gpu_hours": 0.0, "money": 0.0})
             share["gpu_hours"] = (share["gpu_hours"] or 0) + part
             share["money"] = (
@@ -156,13 +171,14 @@ class Ledger:
 
     def look(self, cluster: ClusterState, record: ClusterRecord, models: Iterable[ModelRecord]) -> None:
         """Writes a line if something else runs than the last line says."""
-        now = self.clock()
-        found = line(cluster, record, models, self.costs, now)
+        found = line(cluster, record, models, self.costs, self.clock())
         for _ in range(_ATTEMPTS):
-            last = self._last(now)
+            last = self._last()
             if last is not None and not found.differs(last):
                 return
-            path = _path(now)
+            if last is not None and last.at > found.at:
+                found = found.model_copy(update={"at": last.at})
+            path = _path(found.at)
             stored = self.documents.read(path)
             text = (stored.data if stored else b"") + found.model_dump_json().encode() + b"\n"
             try:
@@ -171,7 +187,7 @@ class Ledger:
                 continue
             return
         raise Conflict(
-            "busy", f"'{_path(now)}' was written by others {_ATTEMPTS} times in a row.", "It is tried again."
+            "busy", f"'{_path(found.at)}' was written by others {_ATTEMPTS} times in a row.", "It is tried again."
         )
 
     def month(self, month: str | None) -> tuple[Sums, tuple[Line, ...]]:
@@ -187,9 +203,10 @@ class Ledger:
         lines = [*([before] if before else []), *self._lines(_path(start))]
         return sums(lines, start, max(start, end), gpu_nodes=self.costs.gpu_nodes), tuple(lines)
 
-    def _last(self, until: datetime) -> Line | None:
-        """The newest line of the month of ``until``, or of the newest month before it that has one."""
-        months = sorted(blob.name for blob in self.documents.listing("ledger/") if blob.name <= _path(until))
+    def _last(self, until: datetime | None = None) -> Line | None:
+        """The newest line of all, or of the month of ``until``, or of the newest month before it that has one."""
+        kept = (blob.name for blob in self.documents.listing("ledger/"))
+        months = sorted(name for name in kept if until is None or name <= _path(until))
         for path in reversed(months):
             if lines := self._lines(path):
                 return lines[-1]

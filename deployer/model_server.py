@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from deployer.names import version_object
 from deployer.record import VersionRecord
 from deployer.settings import ServingSettings
 
@@ -65,9 +64,9 @@ def batched(serving: ServingSettings, version: VersionRecord) -> bool:
 
 def fill_pod(
     pod: Manifest, serving: ServingSettings, selector: Mapping[str, str], model: str, version: VersionRecord,
-    request_seconds: float,
+    request_seconds: float, config: str,
 ) -> None:  # fmt: skip
-    """Sets in the template's pod what follows from the version and the settings."""
+    """Sets in the template's pod what follows from the version and the settings; ``config`` names its ConfigMap."""
     gpus = version.serve.gpus
     (container,) = pod["containers"]
     container["image"] = serving.gpu_image if gpus else serving.image
@@ -93,8 +92,8 @@ def fill_pod(
     container["readinessProbe"]["httpGet"]["path"] = f"{status}/metadata"
     command = container["livenessProbe"]["exec"]["command"]
     command[-1] = command[-1].replace("/v1/models/example/versions/1", status)
-    config = next(volume for volume in pod["volumes"] if volume["name"] == "config")
-    config["configMap"]["name"] = version_object(model, version.version)
+    volume = next(volume for volume in pod["volumes"] if volume["name"] == "config")
+    volume["configMap"]["name"] = config
 
 
 def amount(quantity: str) -> float:

@@ -105,6 +105,11 @@ def version_object(model: str, version: int) -> str:
     return f"tfs-{model}-v{version}"
 
 
+def bridge_name(model: str) -> str:
+    """What stands for the model in the names and labels of its bridge's objects. No model's NAME has two dashes in a row."""
+    return f"{model}--bridge"
+
+
 def stable_service(model: str) -> str:
     """The name of the Service that always selects the version that serves."""
     return f"tfs-{model}"

@@ -90,6 +90,13 @@ class Route(Document):
     canary: Canary | None = None
 
 
+class Bridge(Document):
+    """The replica on CPU that answers while none on GPUs does; without an address it is not proven yet, or leaving."""
+
+    version: int
+    address: str | None = None
+
+
 class RolloutStatus(Document):
     """A rollout under way: the step it is at, since when, and what was said of it last."""
 
@@ -136,6 +143,7 @@ class ModelRecord(Document):
     previous: int | None = None  # the version that served before the route's, or before sleep
     route: Route | None = None
     rollout: RolloutStatus | None = None
+    bridge: Bridge | None = None
     asleep: bool = False
     served: datetime | None = None  # when requests were last sent to another version
     changed_rung: datetime | None = None  # when it fell asleep or was last woken
@@ -246,18 +254,23 @@ class Operation(Document):
 
 
 class Wake(Document):
-    """A wake under way, for the estimate that callers are given."""
+    """One model's wake under way, for the estimate that callers are given.
+
+    ``joined``: others had brought the rung up part of the way, so that its time says nothing of a whole wake's.
+    """
 
     started: datetime
     rung: str
     by: str
+    joined: bool = False
 
 
 class WakeTime(Document):
-    """How long one wake took from a rung until a model answered."""
+    """How long one wake took from a rung until its model answered."""
 
     rung: str
     seconds: float
+    model: str = ""
 
 
 class Order(Document):
@@ -282,7 +295,7 @@ class ClusterRecord(Document):
 
     updated: datetime
     operation: Operation | None = None
-    wake: Wake | None = None
+    wakes: dict[str, Wake] = Field(default_factory=dict)  # by model
     wake_times: tuple[WakeTime, ...] = ()
     rung: Literal["pool", "stopped", "deleted"] | None = (
         None  # how far down the ladder the cluster is; None: its GPU pool is up
@@ -297,6 +310,11 @@ class ClusterRecord(Document):
     failed: datetime | None = None  # when that was seen
     again: datetime | None = None  # when what failed may be begun again, where that is known
     refused: tuple[str, ...] = ()  # GPU pools that got no nodes in this wake, for lack of quota or capacity
+
+    @property
+    def wake(self) -> Wake | None:
+        """The wake under way that was begun first."""
+        return min(self.wakes.values(), key=lambda wake: wake.started, default=None)
 
     @property
     def leaving(self) -> Literal["pool", "cluster"] | None:
@@ -320,9 +338,38 @@ class ClusterRecord(Document):
 KEPT_WAKE_TIMES = 50
 
 
-def noted_wake(record: ClusterRecord, now: datetime) -> ClusterRecord:
-    """The record after the wake under way has come to its end."""
-    if record.wake is None:
+_RUNGS = ("pods", "pool", "stopped")
+
+
+def wake_begun(record: ClusterRecord, model: str, by: str, now: datetime) -> ClusterRecord:
+    """The record after a model was woken: from the rung the cluster is on, or with what is being brought up already."""
+    if model in record.wakes:
         return record
-    taken = WakeTime(rung=record.wake.rung, seconds=(now - record.wake.started).total_seconds())
-    return record.but(updated=now, wake=None, wake_times=(*record.wake_times, taken)[-KEPT_WAKE_TIMES:])
+    rung = record.rung or "pods"
+    deepest = max((wake.rung for wake in record.wakes.values()), key=_deep, default="pods")
+    joined = record.rung is None and _deep(deepest) > 0
+    wake = Wake(started=now, rung=deepest if joined else rung, by=by, joined=joined)
+    return record.but(wakes={**record.wakes, model: wake})
+
+
+def wake_deepened(record: ClusterRecord, model: str, rung: str, now: datetime) -> ClusterRecord:
+    """The record after a model's rollout had to bring this rung up: its wake, as callers feel it, is one from there."""
+    wake = record.wakes.get(model) or Wake(started=now, rung=rung, by=model)
+    return record.but(wakes={**record.wakes, model: wake.but(rung=max(wake.rung, rung, key=_deep))})
+
+
+def wake_ended(record: ClusterRecord, model: str, now: datetime, *, serves: bool = True) -> ClusterRecord:
+    """The record after a model's wake has come to its end: it ``serves``, or was given up."""
+    wake = record.wakes.get(model)
+    if wake is None:
+        return record
+    seconds = (now - wake.started).total_seconds()
+    record = record.but(wakes={name: other for name, other in record.wakes.items() if name != model})
+    if not serves or wake.joined or seconds < 0:  # a clock that was set back says nothing
+        return record
+    taken = WakeTime(rung=wake.rung, seconds=seconds, model=model)
+    return record.but(updated=now, wake_times=(*record.wake_times, taken)[-KEPT_WAKE_TIMES:])
+
+
+def _deep(rung: str) -> int:
+    return _RUNGS.index(rung) if rung in _RUNGS else len(_RUNGS)

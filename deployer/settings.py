@@ -194,6 +194,18 @@ class PriceSettings(_Group):
     )
 
 
+class BridgeSettings(_Group):
+    """A replica on CPU that answers for a model on GPUs while that sleeps or wakes, marked `x-slipway-served-by: cpu-bridge`."""
+
+    enabled: bool = Field(
+        False, description="true: each model on GPUs that served before has one while none of its GPU pods does"
+    )
+    node_selector: dict[str, str] = Field(
+        {"kubernetes.azure.com/mode": "system"},
+        description="JSON of the labels of its nodes: AKS's system pool; `{}` for any node, as on clusters of a kubeconfig",
+    )
+
+
 class ProxySettings(_Group):
     """The request path."""
 
@@ -276,6 +288,7 @@ class Settings(BaseSettings):
     rollout: RolloutSettings = RolloutSettings()
     idle: IdleSettings = IdleSettings()
     prices: PriceSettings = PriceSettings()
+    bridge: BridgeSettings = BridgeSettings()
     proxy: ProxySettings = ProxySettings()
     operations: OperationSettings = OperationSettings()
     access: AccessSettings = AccessSettings()
@@ -291,3 +304,8 @@ class Settings(BaseSettings):
         if self.serving.gpu_node_selector or self.cluster.kubeconfig:
             return self.serving.gpu_node_selector
         return {"agentpool": ",".join(self.cluster.gpu_pools)}
+
+    @property
+    def bridge_node_selector(self) -> Mapping[str, str]:
+        """The labels of the nodes for bridges; none on clusters of a kubeconfig, which may know no system pool."""
+        return {} if self.cluster.kubeconfig else self.bridge.node_selector

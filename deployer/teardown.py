@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from deployer.activity import last_requests
+from deployer.bridging import Bridges
 from deployer.economy import Costs
 from deployer.errors import Conflict
 from deployer.forecast import Coming, Situation, forecast
@@ -64,6 +65,7 @@ class Teardown:
     defaults: IdleDefaults
     costs: Costs
     clock: Clock
+    bridges: Bridges
 
     def decide(self) -> Decision:
         """What would go now, if the timer looked."""
@@ -95,6 +97,7 @@ class Teardown:
             with span("teardown", {"decision": type(decision).__name__}):
                 self._perform(decision)
             self.look()
+            self.bridges.run()
             return decision
 
     def look(self) -> None:

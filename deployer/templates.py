@@ -6,7 +6,7 @@ gets is ``deployer.model_server``'s to say.
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 
 from deployer.model_server import configuration, fill_pod
-from deployer.names import OPTIONS_ANNOTATION, stable_service, version_object
+from deployer.names import OPTIONS_ANNOTATION, bridge_name, stable_service, version_object
+from deployer.options import Replicas
 from deployer.record import VersionRecord
 from deployer.settings import ServingSettings
 
@@ -40,10 +41,25 @@ class Templates:
     storage_account: str
     storage_resource_group: str
     request_seconds: float
+    bridge_node_selector: Mapping[str, str] = field(default_factory=dict)
 
     def version(self, model: str, version: VersionRecord, replicas: int) -> list[Manifest]:
         """All that a version needs, in the order in which to apply it: the namespace and its volume come first."""
-        name, labels = version_object(model, version.version), {"app": model, "version": f"v{version.version}"}
+        return self._version(model, model, version, replicas, {})
+
+    def bridge(self, model: str, version: VersionRecord) -> list[Manifest]:
+        """The same for a replica of a version of a GPU model on CPU, under a name of its own, on the bridges' nodes."""
+        serve = version.serve.model_copy(update={"gpus": 0, "replicas": Replicas()})
+        placed: Manifest = {"tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"}]}
+        if self.bridge_node_selector:
+            placed["nodeSelector"] = dict(self.bridge_node_selector)
+        return self._version(bridge_name(model), model, version.but(serve=serve), 1, placed)
+
+    def _version(
+        self, called: str, model: str, version: VersionRecord, replicas: int, placed: Manifest
+    ) -> list[Manifest]:
+        """The objects called so, serving this model; ``placed`` goes into the pod's specification."""
+        name, labels = version_object(called, version.version), {"app": called, "version": f"v{version.version}"}
         manifests = _load("version.yaml")
         for manifest in manifests:
             manifest["metadata"]["name"] = name
@@ -61,11 +77,12 @@ class Templates:
                     spec = manifest["spec"]
                     spec["replicas"] = replicas
                     spec["selector"]["matchLabels"] = dict(labels)
-                    spec["template"]["metadata"]["labels"] |= labels | {_MODEL: model}
+                    spec["template"]["metadata"]["labels"] |= labels | {_MODEL: called}
                     fill_pod(
                         spec["template"]["spec"], self.serving, self.gpu_node_selector, model, version,
-                        self.request_seconds,
+                        self.request_seconds, config=name,
                     )  # fmt: skip
+                    spec["template"]["spec"] |= placed
         if self.serving.flavor == "kserve":
             manifests = [
                 _inference_service(manifest, version) if manifest["kind"] == "Deployment" else manifest

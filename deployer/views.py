@@ -94,7 +94,7 @@ def cluster_view(
 
 
 def _rung(state: ClusterState, record: ClusterRecord, *, all_asleep: bool) -> str:
-    if record.wake is not None:
+    if record.wakes:
         return "waking"
     if state.power == "Stopped":
         return "stopped"

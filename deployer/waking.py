@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from deployer.errors import Waking
 from deployer.ports import Clock, RolloutQueue
-from deployer.record import Cause, ClusterRecord, ModelRecord, Wake
+from deployer.record import Cause, ClusterRecord, ModelRecord, wake_begun, wake_deepened
 from deployer.state import State
 from deployer.telemetry import woken as count_wake
 
@@ -42,8 +42,7 @@ class Waker:
         cause = Cause(by=by, why=why or f"'{model}' was asked for", at=now)
 
         def woken(record: ClusterRecord) -> ClusterRecord:
-            wake = record.wake or Wake(started=now, rung=record.rung or "pods", by=by)
-            return record.but(wake=wake, cause=record.cause if record.wake else cause)
+            return wake_begun(record, model, by, now).but(cause=record.cause if record.wakes else cause)
 
         self.state.change_cluster(woken)
         self.queue.ask(model)
@@ -55,16 +54,16 @@ class Waker:
         self.state.change(model, lambda record: record.but(route=None, rollout=None) if not record.asleep else record)
         cause = Cause(by="timer", why=f"'{model}' was asked for while its nodes went", at=now)
         self.state.change_cluster(
-            lambda record: record.but(
-                wake=record.wake or Wake(started=now, rung=record.rung or "pool", by="timer"), cause=cause
-            )
+            lambda record: wake_deepened(record, model, record.rung or "pool", now).but(cause=cause)
         )
         self.queue.ask(model)
 
     def estimate(self, record: ModelRecord) -> Waking:
         """What to tell a caller of a model that is on its way: when to come back, and how far it is."""
         cluster = self.state.cluster()
-        wake, now = cluster.wake, self.clock()
+        wake, now = cluster.wakes.get(record.name), self.clock()
+        if wake is not None and wake.joined:
+            wake = cluster.wake  # what it joined began earlier
         total = cluster.estimate(wake.rung if wake else "pods", self.guesses)
         started = wake.started if wake else record.rollout.started if record.rollout else now
         left = max(1, round(total - (now - started).total_seconds()))

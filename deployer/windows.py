@@ -7,13 +7,15 @@ time; so a window of nine hours that meets the change to summer time is still ni
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from typing import Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from croniter import croniter
+from croniter import CroniterError, croniter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _FIELDS = 5  # minute, hour, day of the month, month, day of the week
+_FIRINGS = 100  # of a timer, looked at for its longest pause
 _TRIES = 1000  # beginnings looked at for one that is on no day off
 
 
@@ -89,6 +91,19 @@ class Hours:
 
 
 NO_HOURS = Hours()
+
+
+def longest_pause(schedule: str, now: datetime) -> timedelta | None:
+    """The longest time between two of the coming firings of a timer, given as NCRONTAB (six fields, seconds first).
+
+    None for what is no such expression: the platform also takes a time span, or the name of another setting in ``%``.
+    """
+    try:
+        coming = croniter(schedule, now, ret_type=datetime, second_at_beginning=True)
+        fired = [coming.get_next() for _ in range(_FIRINGS)]
+    except (CroniterError, ValueError):
+        return None
+    return max(after - before for before, after in pairwise(fired))
 
 
 def _wall(moment: datetime, zone: ZoneInfo) -> datetime:

@@ -28,6 +28,7 @@ from deployer.adapters.storage import (
 )
 from deployer.adapters.tf_serving import TensorFlowServing
 from deployer.adapters.workloads import KubernetesWorkloads
+from deployer.bridging import Bridges
 from deployer.calls import Calls, Predictions
 from deployer.control import Control
 from deployer.conversion import Conversion
@@ -55,6 +56,7 @@ from deployer.teardown import IdleDefaults, Teardown
 from deployer.templates import Templates
 from deployer.uploads import UploadPolicy, Uploads
 from deployer.waking import Waker
+from deployer.windows import longest_pause
 
 MODELS, SERVABLES, STATE, ROLLOUTS, OPERATIONS = "models", "servables", "slipway", "rollouts", "operations"
 
@@ -97,6 +99,9 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     executor = Executor(
         state, cluster, workloads, servables, store, TensorFlowServing(), _templates(settings, blobs), _now
     )
+    bridges = Bridges(
+        state, cluster, workloads, servables, TensorFlowServing(), _templates(settings, blobs), settings.bridge.enabled
+    )
     rollouts = Rollouts(
         state, cluster, workloads, queue, executor, _rollout_policy(settings), settings.rollout.look_again_seconds, _now
     )
@@ -108,7 +113,7 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     ledger = Ledger(documents, costs, _now)
     defaults = IdleDefaults(settings.idle.after, settings.idle.keep_awake, frozenset(settings.idle.days_off))
     teardown = Teardown(
-        state, documents, cluster, workloads, waker, ledger, _idle_policy(settings), defaults, costs, _now
+        state, documents, cluster, workloads, waker, ledger, _idle_policy(settings), defaults, costs, _now, bridges
     )
     control = Control(
         state, cluster, teardown, ledger, removals, retries, Rollbacks(state, store, queue, _now),
@@ -212,6 +217,7 @@ def _templates(settings: Settings, blobs: BlobServiceClient) -> Templates:
     return Templates(
         serving, settings.gpu_node_selector, serving.storage_account or blobs.account_name or "",
         serving.storage_resource_group or settings.cluster.resource_group, settings.proxy.timeout_seconds,
+        settings.bridge_node_selector,
     )  # fmt: skip
 
 
@@ -252,6 +258,7 @@ def _idle_policy(settings: Settings) -> IdlePolicy:
         max_asleep=None if idle.wake_test_days is None else timedelta(days=idle.wake_test_days),
         max_wake=None if idle.max_wake_seconds is None else timedelta(seconds=idle.max_wake_seconds),
         restart_gap=timedelta(minutes=idle.restart_gap_minutes),
+        period=longest_pause(settings.schedule.teardown, _now()) or IdlePolicy.period,
     )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
+from deployer.bridging import Bridges
 from deployer.control import Control
 from deployer.conversion import Conversion
 from deployer.doctor import Doctor
@@ -186,6 +187,7 @@ class Deployed:
         self.retire_deleted = retire_deleted
         self.marked = self.marked_call = 0  # changes, and all calls, before what a test is about
         self.defaults = IdleDefaults(timedelta(minutes=30))
+        self.bridged = False
         self.restart()
 
     def restart(self) -> None:
@@ -222,9 +224,12 @@ class Deployed:
         )  # fmt: skip
         self.costs = Costs(Prices({}), self.gpus, IdleSettings().wake_seconds)
         self.ledger = Ledger(self.documents, self.costs, clock)
+        bridges = Bridges(
+            self.state, self.azure, self.kubernetes, self.servables, self.server, templates, enabled=self.bridged
+        )
         self.teardown = Teardown(
             self.state, self.documents, self.azure, self.kubernetes, self.waker, self.ledger, IDLE, self.defaults,
-            self.costs, clock,
+            self.costs, clock, bridges,
         )  # fmt: skip
         self.control = Control(
             self.state, self.azure, self.teardown, self.ledger, self.removals, self.retries,

@@ -294,9 +294,11 @@ class FakeServer:
     def predict(
         self, address: str, model: str, version: int, signature: str, inputs: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        name = f"tfs-{model}-v{version}"
+        name = address.removeprefix("http://").removesuffix(":8501")
         with self.kubernetes.world.effect("server.predict", name, changes=False):
-            if address != f"http://{name}:8501" or not self.kubernetes.ready(name):
+            if name not in (f"tfs-{model}-v{version}", f"tfs-{model}--bridge-v{version}") or not self.kubernetes.ready(
+                name
+            ):
                 raise Unavailable("model_server", f"{address} gave no answer: connection refused")
             goldens = json.loads(self.servables.blobs[f"{model}/{version}/servable.json"].data)["golden"]
             (golden,) = (item for item in goldens if item["signature"] == signature and item["inputs"] == inputs)

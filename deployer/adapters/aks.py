@@ -114,8 +114,7 @@ class AksCluster:
         shown = under_way or next((state for state in states if state != "Succeeded"), "Succeeded")
         return ClusterState(
             power, under_way is not None, pool.count or 0, shown, pool_size=pool.vm_size or "",
-            pool_mode=pool.mode.value if isinstance(pool.mode, Enum) else pool.mode or "",
-            pool_owned=_owned(pool.tags), owned=_owned(cluster.tags),
+            pool_mode=_text(pool.mode), pool_owned=_owned(pool.tags), owned=_owned(cluster.tags),
             may_delete=(cluster.tags or {}).get(_MAY_DELETE) == self._name, others=_others(cluster, pool.name or ""),
             pool=pool.name or self._pools[0],
         )  # fmt: skip
@@ -258,6 +257,11 @@ class AksCluster:
 
 def _under_way(state: str) -> bool:
     return state not in ("Succeeded", "Failed", "Canceled")
+
+
+def _text(value: str | Enum | None) -> str:
+    """The SDK's enumerations are strings, but ``str`` of one is its name: ``AgentPoolMode.USER``."""
+    return str(value.value) if isinstance(value, Enum) else value or ""
 
 
 def _owned(tags: Mapping[str, str] | None) -> bool:

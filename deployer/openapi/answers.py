@@ -101,6 +101,7 @@ MODEL_SECURITY: list[Document] = [{"modelKey": []}]
 HEADERS: Document = {
     "request-id": {"description": "the caller's own, where sane, or a new one", "schema": _TEXT},
     "model-version": {"description": "the version that answered", "schema": _COUNT},
+    "served-by": {"description": "`cpu-bridge` where a replica on CPU answered", "schema": _TEXT},
     "retry-after": {"description": "seconds", "schema": {"type": "integer", "minimum": 0}},
     "location": {"description": "the operation's address", "schema": {"type": "string", "format": "uri-reference"}},
 }
@@ -124,6 +125,7 @@ def json_answer(description: str, schema: Document, *, predicted: bool = False) 
     headers = {"x-request-id": _header("request-id")}
     if predicted:
         headers["x-slipway-model-version"] = _header("model-version")
+        headers["x-slipway-served-by"] = _header("served-by")
     return {"description": description, "headers": headers, "content": {"application/json": {"schema": schema}}}
 
 

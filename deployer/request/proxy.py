@@ -35,19 +35,21 @@ _PLATFORM_SECONDS = 225.0  # the platform's front end ends requests at 230 s, an
 
 @dataclass(frozen=True)
 class Answer:
-    """Named classes, best first, for each image; and the version that said so."""
+    """Named classes, best first, for each image; and the version that said so, or its ``bridge``."""
 
     model: str
     version: int
     predictions: list[list[dict[str, Any]]]
+    bridge: bool = False
 
 
 @dataclass(frozen=True)
 class Relayed:
-    """A model server's answer as it is, and the version that gave it."""
+    """A model server's answer as it is, and the version that gave it, or its ``bridge``."""
 
     version: int
     response: Response
+    bridge: bool = False
 
 
 class Proxy:
@@ -87,7 +89,8 @@ class Proxy:
 
         target, response = await self._predicted(model, request.wanted, outgoing)
         who = f"'{model}' v{target.version}"
-        return Answer(model, target.version, render.classes(who, response, request.top, request.min_score))
+        classes = render.classes(who, response, request.top, request.min_score)
+        return Answer(model, target.version, classes, target.bridge)
 
     async def relay(self, call: ServingCall) -> Relayed:
         """TensorFlow Serving's own answer to its own question. Status and metadata neither wake a model nor keep it awake.
@@ -106,7 +109,7 @@ class Proxy:
             target, response = await self._predicted(call.model, wanted, lambda _, target: call.outgoing(target))
         else:
             target, response = await self._looked(record, wanted, call)
-        return Relayed(target.version, response)
+        return Relayed(target.version, response, target.bridge)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -155,7 +158,9 @@ class Proxy:
                     raise
                 except Lost as error:
                     wanted = wanted.settled()
-                    record, now = await self._routes.target(model, wanted, deadline, fresh=True)
+                    record, now = await self._routes.target(
+                        model, wanted, deadline, fresh=True, bridges=not target.bridge
+                    )
                     late = self._monotonic() > give_up
                     if late or (again and now == target and record.rollout is None):
                         breaker.failed()

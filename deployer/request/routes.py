@@ -25,10 +25,11 @@ LOOK_SECONDS = 0.5  # between two looks at the record of a model that is on its 
 
 @dataclass(frozen=True)
 class Target:
-    """A proven version and the server that runs it."""
+    """A proven version and the server that runs it; ``bridge``: a replica on CPU in the place of one that is on its way."""
 
     version: int
     address: str
+    bridge: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,11 @@ class Routes:
         return await asyncio.shield(self._look(model))
 
     async def target(
-        self, model: str, wanted: Wanted, deadline: float, *, fresh: bool = False
+        self, model: str, wanted: Wanted, deadline: float, *, fresh: bool = False, bridges: bool = True
     ) -> tuple[ModelRecord, Target]:
         """The record and the server to ask; wakes a sleeping model, and waits until ``deadline`` (of the monotonic clock).
+
+        With ``bridges`` its replica on CPU, if it has a proven one, is asked meanwhile.
 
         Raises:
             NotFound: no such model or version, or none that ever served.
@@ -85,6 +88,11 @@ class Routes:
         """
         record = await self.record(model, fresh=fresh)
         if record.route is None:
+            bridge = record.bridge
+            if bridges and bridge and bridge.address and wanted.version in (None, bridge.version):
+                if record.asleep:
+                    record = await asyncio.to_thread(self._waker.wake, model, by="request")
+                return record, Target(bridge.version, bridge.address, bridge=True)
             record = await self._awake(record, wanted, deadline)
         assert record.route is not None  # noqa: S101  (what _awake returns)
         return record, _chosen(record, record.route, wanted)

@@ -16,6 +16,7 @@ import yaml
 from deployer.adapters import kubeconfig
 from deployer.adapters.existing_cluster import ExistingCluster
 from deployer.adapters.workloads import Flavor, KubernetesWorkloads
+from deployer.bridging import Bridges
 from deployer.control import Control
 from deployer.errors import Unavailable
 from deployer.execute import Executor
@@ -87,14 +88,17 @@ class RealRollouts(Deployed):
             lambda: kubeconfig.access(given, "", lambda _: ""), gpu_nodes={}, flavor=self._flavor
         )
         self.answering = AnsweringServer(self.servables)
+        templates = Prompt(self._serving, {}, "test399", "slipway", 60)
         executor = Executor(
-            self.state, self.azure, self.real, self.servables, self.store, self.answering,
-            Prompt(self._serving, {}, "test399", "slipway", 60), clock,
-        )  # fmt: skip
+            self.state, self.azure, self.real, self.servables, self.store, self.answering, templates, clock
+        )
         self.rollouts = Rollouts(self.state, self.azure, self.real, self.queue, executor, _POLICY, 1, clock)
+        bridges = Bridges(
+            self.state, self.azure, self.real, self.servables, self.answering, templates, enabled=self.bridged
+        )
         self.teardown = Teardown(
             self.state, self.documents, self.azure, self.real, self.waker, self.ledger, IDLE, self.defaults, self.costs,
-            clock,
+            clock, bridges,
         )  # fmt: skip
         self.removals = Removals(
             self.state, self.documents, self.store, self.servables, self.azure, self.real, self.queue, clock

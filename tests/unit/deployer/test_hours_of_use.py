@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
-from deployer.windows import NO_HOURS, Hours, Window
+from deployer.windows import NO_HOURS, Hours, Window, longest_pause
 
 BERLIN = Window(cron="0 8 * * mon-fri", hours=10, zone="Europe/Berlin")
 
@@ -76,3 +76,18 @@ def test_without_windows_nothing_is_kept() -> None:
 def test_a_window_that_cannot_be_is_refused(wrong: dict[str, object], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         Window.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "pause"),
+    [
+        ("0 */5 * * * *", timedelta(minutes=5)),
+        ("*/2 * * * * *", timedelta(seconds=2)),
+        ("0 0 8-18 * * mon-fri", timedelta(hours=62)),  # over the weekend
+        ("00:05:00", None),
+        ("%SCHEDULE%", None),
+        ("99 * * * * *", None),
+    ],
+)
+def test_how_long_a_timer_pauses_follows_from_its_schedule(schedule: str, pause: timedelta | None) -> None:
+    assert longest_pause(schedule, utc(2026, 7, 1, 12)) == pause

@@ -113,7 +113,7 @@ IDLE = SleepModels(("a",), "no request for long enough")
         ([], replace(UP, pool_mode="System"), RECORD, SYSTEM_POOL),
         ([use("a", ago=99), use("b", ago=99, settled=False)], UP, RECORD, Stay("a rollout is under way (b)")),
         (
-            [use("a", ago=99)], UP, known(wake=Wake(started=NOON - 44 * MINUTE, rung="pool", by="request")),
+            [use("a", ago=99)], UP, known(wakes={"a": Wake(started=NOON - 44 * MINUTE, rung="pool", by="request")}),
             Stay("a wake is under way"),
         ),
         # what hinders no longer
@@ -121,7 +121,7 @@ IDLE = SleepModels(("a",), "no request for long enough")
             [use("a", ago=99)], UP, order("hold", 0), IDLE,
         ),
         (
-            [use("a", ago=99)], UP, known(wake=Wake(started=NOON - 45 * MINUTE, rung="pool", by="request")),
+            [use("a", ago=99)], UP, known(wakes={"a": Wake(started=NOON - 45 * MINUTE, rung="pool", by="request")}),
             IDLE,
         ),
         ([use("a", ago=99)], UP, order("sleep", 60), IDLE),
@@ -172,6 +172,13 @@ def test_hours_do_not_wake_against_an_order_to_sleep() -> None:
     asleep = use("a", ago=600, asleep=True, hours=OFFICE)
     record = order("sleep", 30).but(slept=NOON - 9 * MINUTE, rung="pool")
     assert isinstance(plan([asleep], EMPTY, record), Stay)
+
+
+def test_hours_do_not_wake_what_is_held_as_it_is() -> None:
+    asleep = use("a", ago=600, asleep=True, hours=OFFICE)
+    held = order("hold", 30).but(slept=NOON - 9 * MINUTE, rung="pool")
+    assert plan([asleep], EMPTY, held) == Stay("held by ann until 01 Jul 12:30", NOON + 30 * MINUTE)
+    assert isinstance(plan([asleep], EMPTY, order("hold", 0).but(rung="pool")), WakeModels)
 
 
 def test_the_pool_stays_where_hours_of_use_begin_too_soon_to_save_anything() -> None:
@@ -257,7 +264,9 @@ records = st.builds(
     ClusterRecord, updated=moments, operation=st.none() | st.just(OPERATION), order=orders, slept=st.none() | moments,
     woke=st.none() | moments, unneeded=st.none() | moments, looked=st.none() | st.just(NOON - 5 * MINUTE) | moments,
     rung=st.sampled_from([None, "pool", "stopped"]),
-    wake=st.none() | moments.map(lambda moment: Wake(started=moment, rung="pool", by="request")),
+    wakes=st.dictionaries(
+        st.sampled_from(["a", "b"]), moments.map(lambda moment: Wake(started=moment, rung="pool", by="request"))
+    ),
 )  # fmt: skip
 policies = st.builds(
     IdlePolicy, enabled=st.just(True), pool_after=st.sampled_from([None, 5 * MINUTE]),
@@ -278,14 +287,14 @@ def test_whatever_the_situation_nothing_goes_that_may_not(
             return
         case WakeModels(models):
             assert models and all(item.asleep for item in uses if item.model in models)
-            assert record.order is None or record.order.kind != "sleep" or record.order.until <= NOON
+            assert record.order is None or record.order.kind == "wake" or record.order.until <= NOON
             return
         case Withheld(inner):
             assert not (cluster.pool_owned if isinstance(inner, EmptyPool) else cluster.owned and cluster.may_delete)
     assert not cluster.busy and record.operation is None
     assert all(item.settled for item in uses)
     assert record.order is None or record.order.kind == "sleep" or record.order.until <= NOON
-    assert record.wake is None or NOON - record.wake.started >= policy.wake_limit
+    assert all(NOON - wake.started >= policy.wake_limit for wake in record.wakes.values())
     assert record.looked is not None and timedelta(0) <= NOON - record.looked <= 16 * MINUTE
     match decision:
         case SleepModels(models):
@@ -327,7 +336,7 @@ def test_left_alone_everything_is_down_in_the_end(
     """Whatever the beginning: without requests the ladder is gone down, in the order of its rungs, and never back."""
     policy = replace(policy, max_asleep=None, max_wake=None)
     uses = [replace(item, settled=True, hours=NO_HOURS) for item in uses]
-    situation, now = Situation(tuple(uses), UP, record.but(operation=None, order=None, wake=None, slept=None)), NOON
+    situation, now = Situation(tuple(uses), UP, record.but(operation=None, order=None, wakes={}, slept=None)), NOON
     rungs: list[str] = []
     for _ in range(400):
         now += 5 * MINUTE

@@ -1,5 +1,7 @@
 """The ledger: what ran when, who changed it and why, and what it cost; written by looking, so that nothing is lost or doubled."""
 
+import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -46,6 +48,12 @@ def test_without_a_price_there_are_hours_and_no_money() -> None:
     found = sums([line(0, 1, "a", price=None)], START, START + HOUR, gpu_nodes=1)
     assert (found.gpu_hours, found.money, found.saved) == (1, None, None)
     assert found.by_model["a"] == {"gpu_hours": 1, "money": None}
+
+
+def test_models_share_the_nodes_by_the_gpus_that_they_ask_for() -> None:
+    shared = line(0, 2, "a", "b").model_copy(update={"gpus": (1, 3)})
+    found = sums([shared], START, START + 4 * HOUR, gpu_nodes=2)
+    assert {name: share["gpu_hours"] for name, share in found.by_model.items()} == {"a": 2, "b": 6}
 
 
 lines = st.lists(
@@ -110,3 +118,61 @@ def test_a_month_begins_with_what_the_month_before_left(deployed: Deployed) -> N
 def test_what_is_no_month_is_refused(deployed: Deployed, month: str) -> None:
     with pytest.raises(BadRequest, match="no month"):
         deployed.control.sums(month)
+
+
+@given(st.lists(st.tuples(st.integers(-90 * 24, 90 * 24), st.booleans()), max_size=12))
+def test_no_jump_of_the_clock_spoils_the_ledger(looks: list[tuple[int, bool]]) -> None:
+    """Whatever the clock says at each look: lines are in order, and what is added up is between nothing and always on."""
+    deployed = Deployed()
+    began = deployed.world.now
+    for hours, up in looks:
+        deployed.world.now = began + hours * HOUR
+        deployed.cluster._counts["gpu"] = int(up)
+        deployed.teardown.look()
+    written = [
+        Line.model_validate_json(text)
+        for name, blob in sorted(deployed.documents.blobs.items()) if name.startswith("ledger/")
+        for text in blob.data.splitlines()
+    ]  # fmt: skip
+    assert [item.at for item in written] == sorted(item.at for item in written)
+    assert all(before.differs(after) for before, after in itertools.pairwise(written))
+    for month in {f"{item.at:%Y-%m}" for item in written}:
+        found, _ = deployed.ledger.month(month)
+        assert 0 <= found.gpu_hours <= found.gpu_hours_always + 1e-6 <= 31 * 24 + 1e-6
+        assert sum(share["gpu_hours"] or 0 for share in found.by_model.values()) == pytest.approx(found.gpu_hours)
+
+
+def test_a_crash_between_a_change_and_its_look_is_made_good_by_the_next(deployed: Deployed) -> None:
+    """The pool was ordered down, and the process was killed before it wrote a line."""
+    deployed.teardown.look()
+    deployed.control.order("sleep", None)
+    month = f"ledger/{deployed.world.now:%Y-%m}.jsonl"
+    first, *_ = deployed.documents.blobs[month].data.splitlines(keepends=True)
+    deployed.documents.blobs[month] = replace(deployed.documents.blobs[month], data=first)
+    deployed.run(120)
+    deployed.tick()
+    told = deployed.control.sums(None)["lines"]
+    assert (told[-1]["rung"], told[-1]["by"], told[-1]["why"]) == ("pool", "command", "a command")
+
+
+def test_what_somebody_else_changed_is_not_told_as_ours(deployed: Deployed) -> None:
+    deployed.control.order("sleep", None)
+    deployed.run(120)
+    deployed.teardown.look()
+    deployed.run(2 * 3600)
+    deployed.cluster._counts["gpu"] = 1
+    deployed.teardown.look()
+    last = deployed.control.sums(None)["lines"][-1]
+    assert (last["rung"], last["by"], last["why"]) == ("pods", "unknown", "seen so")
+
+
+def test_a_month_without_lines_is_what_the_last_line_left_and_one_before_all_is_empty(deployed: Deployed) -> None:
+    deployed.teardown.look()
+    deployed.world.pass_time(100 * 86400)
+    between = deployed.control.sums(f"{deployed.world.now - timedelta(days=40):%Y-%m}")
+    assert len(between["lines"]) == 1
+    assert between["gpu_hours"] == between["gpu_hours_always_on"] > 24 * 27
+    before = deployed.control.sums("2020-02")
+    assert (before["lines"], before["gpu_hours"], before["by_model"]) == ([], 0, {})
+    coming = deployed.control.sums("2999-01")
+    assert coming["gpu_hours"] == 0

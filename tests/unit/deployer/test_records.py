@@ -18,7 +18,9 @@ from deployer.record import (
     VersionRecord,
     Wake,
     glance_of,
-    noted_wake,
+    wake_begun,
+    wake_deepened,
+    wake_ended,
 )
 from deployer.settings import IdleSettings
 from deployer.state import State
@@ -96,10 +98,32 @@ def test_one_goes_back_to_what_serves_or_served_last(record: ModelRecord, to: in
 def test_a_wake_is_noted_once_and_only_so_many_are_kept() -> None:
     record = ClusterRecord(updated=NOON)
     for _ in range(KEPT_WAKE_TIMES + 5):
-        record = noted_wake(record.but(wake=Wake(started=NOON, rung="pool", by="x")), NOON + timedelta(seconds=90))
-    assert noted_wake(record, NOON) == record
+        record = wake_begun(record.but(rung="pool"), "cats", "x", NOON)
+        record = wake_ended(record, "cats", NOON + timedelta(seconds=90))
+    assert wake_ended(record, "cats", NOON) == record
     assert len(record.wake_times) == KEPT_WAKE_TIMES
     assert record.wake_times[0].seconds == 90 and record.wake is None
+
+
+def test_each_model_has_a_wake_of_its_own_and_only_whole_ones_are_timed() -> None:
+    """One is woken from an empty pool; another joins it on the way; a third, on CPU, serves before either."""
+    begun = wake_begun(ClusterRecord(updated=NOON, rung="pool"), "cats", "request", NOON)
+    begun = wake_deepened(begun, "cats", "pool", NOON).but(rung=None)
+    begun = wake_begun(begun, "dogs", "request", NOON + timedelta(seconds=200))
+    assert begun.wakes["dogs"].rung == "pool" and begun.wakes["dogs"].joined
+    begun = wake_begun(begun, "dogs", "another", NOON + timedelta(seconds=210))
+    assert begun.wakes["dogs"].by == "request"
+    ended = wake_ended(begun, "dogs", NOON + timedelta(seconds=300))
+    assert ended.wakes.keys() == {"cats"} and ended.wake_times == ()
+    ended = wake_ended(ended, "cats", NOON + timedelta(seconds=420))
+    assert [(time.rung, time.seconds, time.model) for time in ended.wake_times] == [("pool", 420, "cats")]
+    assert ended.wake is None
+
+
+def test_a_wake_that_was_given_up_or_ended_before_it_began_is_not_timed() -> None:
+    begun = wake_begun(ClusterRecord(updated=NOON), "cats", "request", NOON)
+    assert wake_ended(begun, "cats", NOON + timedelta(seconds=9), serves=False).wake_times == ()
+    assert wake_ended(begun, "cats", NOON - timedelta(seconds=9)).wake_times == ()
 
 
 @given(st.lists(st.floats(0, 1000), min_size=1, max_size=9))
@@ -107,7 +131,7 @@ def test_the_estimate_is_a_time_that_was_seen_in_the_middle(seconds: list[float]
     record = ClusterRecord(updated=NOON)
     for each in seconds:
         started = Wake(started=NOON - timedelta(seconds=each), rung="pool", by="x")
-        record = noted_wake(record.but(wake=started), NOON)
+        record = wake_ended(record.but(wakes={"x": started}), "x", NOON)
     found = record.estimate("pool", {})
     assert sum(time.seconds <= found for time in record.wake_times) >= len(seconds) / 2
     assert sum(time.seconds >= found for time in record.wake_times) >= len(seconds) / 2
@@ -274,7 +298,7 @@ def test_the_estimate_counts_from_when_the_wake_began(
     world: World, state: State, rung: str, passed: float, left: int
 ) -> None:
     started = Wake(started=world.now, rung=rung, by="request")
-    state.change_cluster(lambda record: record.but(wake=started))
+    state.change_cluster(lambda record: record.but(wakes={RECORD.name: started}))
     world.pass_time(passed)
     waking = Waker(state, _NoQueue(), GUESSES, world.clock).estimate(RECORD.but(desired=1))
     assert (waking.eta_seconds, waking.stage) == (left, "queued")

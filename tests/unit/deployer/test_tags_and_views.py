@@ -102,7 +102,7 @@ def test_a_model_is_shown_whole_and_as_json() -> None:
         (AWAKE, {}, True, "pods"),
         (ClusterState("Running", False, 0, "Succeeded"), {}, True, "pool"),
         (ClusterState("Stopped", False, 0, "Succeeded"), {}, True, "stopped"),
-        (AWAKE, {"wake": Wake(started=NOON, rung="pods", by="request")}, False, "waking"),
+        (AWAKE, {"wakes": {"cats": Wake(started=NOON, rung="pods", by="request")}}, False, "waking"),
     ],
 )
 def test_the_clusters_rung_is_one_word(

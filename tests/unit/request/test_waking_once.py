@@ -6,7 +6,7 @@ import pytest
 
 from deployer.activity import ActivityNotes
 from deployer.errors import Waking
-from deployer.record import ClusterRecord, Wake, noted_wake
+from deployer.record import ClusterRecord, wake_begun, wake_ended
 from deployer.request import Proxy
 from deployer.request.parse import ClassifyRequest, Wanted
 from deployer.settings import IdleSettings
@@ -60,12 +60,12 @@ async def test_all_that_wait_are_answered_when_it_is_awake(slipway: Slipway, ser
 @pytest.mark.parametrize("seconds", [120, 30])
 async def test_the_estimate_is_that_of_wakes_seen(slipway: Slipway, seconds: float) -> None:
     def begun(record: ClusterRecord) -> ClusterRecord:
-        return record.but(wake=Wake(started=slipway.world.now, rung="pods", by="x"))
+        return wake_begun(record, "dogs", "x", slipway.world.now)
 
     for _ in range(3):
         slipway.state.change_cluster(begun)
         slipway.world.pass_time(seconds)
-        slipway.state.change_cluster(lambda record: noted_wake(record, slipway.world.now))
+        slipway.state.change_cluster(lambda record: wake_ended(record, "dogs", slipway.world.now))
     slipway.serve(None, asleep=True)
     told = await ask(instance(slipway))
     assert isinstance(told, Waking)
