@@ -10,7 +10,7 @@ The record stays, for its version numbers must never be used again; its history 
 import logging
 from dataclasses import dataclass
 
-from deployer.errors import ClusterUnreachable, UploadRefused
+from deployer.errors import ClusterDeleted, ClusterUnreachable, UploadRefused
 from deployer.names import part_of
 from deployer.ports import Clock, Cluster, Documents, RolloutQueue, ServableStore, UploadStore, Workloads
 from deployer.publishing import unpublish
@@ -105,10 +105,12 @@ class Removals:
             return True
 
     def _objects_gone(self, model: str) -> bool:
-        if self.cluster.state().power == "Stopped":
-            return False  # the objects go when it runs again
         try:
+            if self.cluster.state().power == "Stopped":
+                return False  # the objects go when it runs again
             self.workloads.delete_model(model)
+        except ClusterDeleted:
+            return True  # they went with it
         except ClusterUnreachable as error:
             log.warning("'%s' is not removed from the cluster yet: %s", model, error.message)
             return False
