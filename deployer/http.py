@@ -3,6 +3,7 @@
 Every answer carries ``x-request-id``: the caller's own, where it is sane, or a new one; the log of a bug has it, too.
 """
 
+import asyncio
 import math
 import os
 import re
@@ -16,7 +17,7 @@ import orjson
 from deployer import telemetry
 from deployer.errors import AzureRefused, SlipwayError, TryLater
 from deployer.request import Answer, Proxy, Relayed, classify_request, serving_call
-from deployer.request.parse import check_size
+from deployer.request.parse import check_size, check_unpacked, is_packed
 from deployer.request.serving_api import passed_back
 from deployer.settings import ProxySettings
 
@@ -68,6 +69,8 @@ async def predict(proxy: Proxy, request: Request, settings: ProxySettings) -> Re
         with proxy.holding(request.body):
             with telemetry.span("parse"):
                 check_size(request.body, settings)
+                if is_packed(request.headers):
+                    await asyncio.to_thread(check_unpacked, request.body, settings)
                 call = serving_call(request.method, request.path, request.headers, request.body)
             found = await proxy.relay(call)
     except SlipwayError as error:
