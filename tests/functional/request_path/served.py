@@ -129,6 +129,12 @@ class Served:
         given = {"classify_image": {}, "serving_default": {}} if signatures is None else signatures
         stand_in_model.store(self.storage, stand_in_model.record(name, route, given))
 
+    def try_canary(self, name: str, share: float) -> None:
+        """Makes a model serve whose v2 gets this share of the requests."""
+        canary = Canary(version=2, address=self.server.address, share=share)
+        route = Route(version=1, address=self.server.address, canary=canary)
+        stand_in_model.store(self.storage, stand_in_model.record(name, route))
+
     def put_to_sleep(self, name: str) -> None:
         """Makes a model one that sleeps."""
         route = Route(version=1, address=self.server.address)
