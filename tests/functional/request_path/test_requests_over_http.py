@@ -151,6 +151,7 @@ def test_a_sleeping_model_says_when_to_come_back_and_is_woken_once(served: Serve
     assert served.ask("GET", "/api/v1/models/lions/metadata").status == 503
     told = served.ask("GET", "/api/models/lions").json
     assert [entry["what"] for entry in told["history"]].count("woken") == 1
+    served.forget("lions")
 
 
 def test_a_request_may_be_held_until_its_model_is_awake(served: Served) -> None:
@@ -170,6 +171,7 @@ def test_a_request_may_be_held_until_its_model_is_awake(served: Served) -> None:
     for thread in threads:
         thread.join(SECONDS)
     assert answers == [200] * 5
+    served.forget("tigers")
 
 
 def test_who_names_a_session_stays_on_one_side_of_a_canary(served: Served) -> None:
@@ -185,6 +187,7 @@ def test_who_names_a_session_stays_on_one_side_of_a_canary(served: Served) -> No
     }
     assert {len(versions) for versions in sides.values()} == {1}
     assert set.union(*sides.values()) == {"1", "2"}  # by their digests: the same each time
+    served.forget("pumas")
 
 
 def test_a_client_that_does_not_read_its_answer_delays_no_other(served: Served) -> None:
