@@ -82,9 +82,13 @@ class Proxy:
             TryLater: too many requests are under way, or the server failed too often.
             Unavailable: no server answered, or not in time.
         """
-        pictures = request.images
-        if request.url is not None:
-            pictures = (await self._fetched(model, request.url),)
+        if request.url is None:
+            return await self._classified(model, request, request.images)
+        data = await self._fetched(model, request.url)
+        with self.holding(data):
+            return await self._classified(model, request, (data,))
+
+    async def _classified(self, model: str, request: ClassifyRequest, pictures: tuple[bytes, ...]) -> Answer:
         body = await worked(lambda: render.request_body(pictures), sum(map(len, pictures)))
 
         def outgoing(record: ModelRecord, target: Target) -> Outgoing:
