@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.scale import standing
 from deployer.errors import SlipwayError
 from deployer.glance import KEY, glance_of, metadata_of, told_by
 from deployer.options import IdleOptions, Replicas, ServeOptions
 from deployer.record import Bridge, ModelRecord, Removal, Route, Setback, UploadStatus, VersionRecord
+from deployer.resolution import newest_uploads
 from deployer.state import State
 from deployer.windows import Window
 from tests.deployed import Deployed
@@ -161,14 +163,12 @@ def test_a_damaged_record_is_left_out_or_an_error_as_is_asked(
 def costs(models: int, *, asleep: bool) -> dict[str, list[str]]:
     """The storage calls of one sweep, one idle check and the views, where nothing is to be done."""
     deployed = Deployed()
-    for number in range(models):
-        deployed.store.drop(f"model-{number:03d}.keras", f"{number}")
-    deployed.run(60 * 60)
-    for number in range(models):
-        name = f"model-{number:03d}"
-        deployed.state.change(name, lambda before: before.but(asleep=asleep, rollout=None))
-    if not asleep:
-        deployed.documents.store("activity/one.json", json.dumps({f"model-{i:03d}": 0 for i in range(models)}).encode())
+    names = [f"model-{number:03d}" for number in range(models)]
+    for name in names:
+        deployed.store.drop(f"{name}.keras", name, event=False)
+    for upload in newest_uploads(deployed.store.listing("")).values():
+        deployed.state.restore(standing(upload, deployed.world.now - timedelta(hours=2), asleep=asleep))
+    deployed.documents.store("activity/one.json", json.dumps(dict.fromkeys(names, 0)).encode())
     for _ in range(3):
         deployed.tick()
         deployed.sweep.run()
