@@ -125,9 +125,11 @@ class Removals:
 
 
 def _without_versions(record: ModelRecord) -> ModelRecord:
+    bridge = record.bridge.but(address=None) if record.bridge is not None else None  # its objects go at the next look
     return record.but(
-        desired=None, previous=None, route=None, rollout=None, asleep=False, setback=None, stages=(), taken={}
-    )
+        desired=None, previous=None, route=None, rollout=None, asleep=False, setback=None, stages=(), taken={},
+        bridge=bridge,
+    )  # fmt: skip
 
 
 def _done(record: ModelRecord) -> ModelRecord:

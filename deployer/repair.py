@@ -16,9 +16,10 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from deployer.errors import UploadRefused
+from deployer.names import bridge_name
 from deployer.options import ServeOptions, parse_options
 from deployer.ports import BlobRef, Clock, Cluster, RolloutQueue, ServableStore, UploadStore, Workload, Workloads
-from deployer.record import ModelRecord, Route, UploadState, UploadStatus, VersionRecord
+from deployer.record import Bridge, ModelRecord, Route, UploadState, UploadStatus, VersionRecord
 from deployer.resolution import Upload, newest_uploads
 from deployer.state import State
 from exporter import Manifest
@@ -123,18 +124,27 @@ class Repair:
         route = None
         if work is not None and work.complete and work.address is not None and desired == selected:
             route = Route(version=work.version, address=work.address)
+        failed = status.version if status is not None and status.state == "failed" else None
+        good = [number for number in numbers if number not in (desired, failed)]
+        before = [number for number in good if desired is not None and number < desired]
         record = ModelRecord(
             name=name, updated=now, upload=status, next_version=max(shelf.numbers) + 1, desired=desired, route=route,
-            asleep=desired is not None and not awake, previous=max((n for n in numbers if n != desired), default=None),
-            decided=self.state.decided(name),
+            asleep=desired is not None and not awake, previous=max(before or good, default=None),
+            bridge=self._bridge(name), decided=self.state.decided(name),
             taken={blob.name: blob.etag for blob in upload.blobs} if upload is not None and status is not None else {},
         )  # fmt: skip
         for version in versions:
-            mine = version.version == desired
-            serve = self._serve(upload, objects.get(version.version)) if mine else version.serve
-            record = record.with_version(
-                version.but(state=("serving" if route else "published") if mine else "retired", serve=serve)
-            )
+            number = version.version
+            if number == desired:  # what clients know is what served: the Service selects it, or its upload says so
+                served = number == selected or (
+                    status is not None and (status.state, status.version) == ("serving", number)
+                )
+                serve = self._serve(upload, objects.get(number))
+                record = record.with_version(version.but(state="serving" if served else "published", serve=serve))
+            elif number == failed and status is not None:
+                record = record.with_version(version.but(state="failed", reason=status.reason))
+            else:
+                record = record.with_version(version.but(state="retired"))
         return record.noting(
             now, "doctor", "record made anew", "it was lost; the servables and the cluster told the rest"
         )
@@ -157,9 +167,17 @@ class Repair:
         )  # fmt: skip
 
     def _objects(self, name: str) -> tuple[int | None, dict[int, Workload]]:
-        if self.cluster.state().power == "Stopped":
+        if not self._runs():
             return None, {}
         return self.workloads.selected(name), {work.version: work for work in self.workloads.of(name)}
+
+    def _bridge(self, name: str) -> Bridge | None:
+        """The replica on CPU that stands there, to be proven anew or taken away."""
+        found = self.workloads.of(bridge_name(name)) if self._runs() else ()
+        return Bridge(version=found[0].version) if found else None
+
+    def _runs(self) -> bool:
+        return self.cluster.state().power != "Stopped"
 
     def _serve(self, upload: Upload | None, work: Workload | None) -> ServeOptions:
         """The options as the file beside the upload says them, else as the version's objects were rendered."""
