@@ -4,14 +4,16 @@ To remove is one decision in the record, and then work that may be cut short and
 
     record: removed, no route → Kubernetes objects → servables → (uploads, if asked) → timelines → record: done
 
-The record stays, for its version numbers must never be used again; its history stays with it.
+Where the cluster is stopped, its objects go when it next runs, and all else at once: what is dropped meanwhile is taken, and
+nothing of it is removed. The record stays, for its version numbers must never be used again; its history stays with it.
 """
 
 import logging
 from dataclasses import dataclass
+from datetime import datetime
 
 from deployer.errors import ClusterUnreachable, UploadRefused
-from deployer.names import part_of
+from deployer.names import bridge_name, part_of
 from deployer.ports import Clock, Cluster, Documents, RolloutQueue, ServableStore, UploadStore, Workloads
 from deployer.publishing import unpublish
 from deployer.record import ModelRecord, Removal, RolloutStatus
@@ -43,7 +45,7 @@ class Removals:
         now = self.clock()
 
         def removed(record: ModelRecord) -> ModelRecord:
-            if record.removed is not None:
+            if record.removed is not None and record.upload is not None and record.upload.state == "removed":
                 wider = record.removed.but(uploads=record.removed.uploads or uploads)
                 return record.but(removed=wider)
             status = record.upload
@@ -91,36 +93,45 @@ class Removals:
                 return True
             if record.removed.done:
                 return True
-            if not self._objects_gone(model):
+            stopped = self.cluster.state().power == "Stopped"  # nothing of it runs; its objects go when that does again
+            if not stopped and not self._objects_gone(record):
                 return False
-            lease.check()
-            unpublish(self.servables, model)
-            if record.removed.uploads:
-                self._drop_uploads(model)
-            self.state.forget_timelines(model)
-            self.state.forget_figures(model)
-            self.state.forget_keys(model)
+            if not record.removed.emptied:
+                lease.check()
+                self._empty(model, record.removed)
+                self.state.change(model, _emptied)
+            if stopped:
+                return False
             now = self.clock()
             self.state.change(model, lambda before: _done(before).noting(now, "removal", "all of it is gone"))
             return True
 
-    def _objects_gone(self, model: str) -> bool:
-        if self.cluster.state().power == "Stopped":
-            return False  # the objects go when it runs again
+    def _empty(self, model: str, removal: Removal) -> None:
+        unpublish(self.servables, model)
+        if removal.uploads:
+            self._drop_uploads(model, removal.at)
+        self.state.forget_timelines(model)
+        self.state.forget_figures(model)
+        self.state.forget_keys(model)
+
+    def _objects_gone(self, record: ModelRecord) -> bool:
         try:
-            self.workloads.delete_model(model)
+            self.workloads.delete_model(record.name)
+            if record.bridge is not None:
+                self.workloads.delete_model(bridge_name(record.name))
         except ClusterUnreachable as error:
-            log.warning("'%s' is not removed from the cluster yet: %s", model, error.message)
+            log.warning("'%s' is not removed from the cluster yet: %s", record.name, error.message)
             return False
         return True
 
-    def _drop_uploads(self, model: str) -> None:
+    def _drop_uploads(self, model: str, before: datetime) -> None:
+        """Removes what had been dropped of the model by then; what came later is another upload."""
         for blob in list(self.uploads.listing("")):
             try:
                 part = part_of(blob.name)
             except UploadRefused:
                 continue
-            if part.model == model:
+            if part.model == model and blob.modified <= before:
                 self.uploads.remove(blob.name)
 
 
@@ -132,5 +143,13 @@ def _without_versions(record: ModelRecord) -> ModelRecord:
     )  # fmt: skip
 
 
+def _emptied(record: ModelRecord) -> ModelRecord:
+    return record if record.removed is None else record.but(removed=record.removed.but(emptied=True))
+
+
 def _done(record: ModelRecord) -> ModelRecord:
-    return record if record.removed is None else record.but(removed=record.removed.but(done=True))
+    """The removal is over; the model is there again where something was dropped meanwhile."""
+    if record.removed is None:
+        return record
+    again = record.upload is not None and record.upload.state != "removed"
+    return record.but(removed=None if again else record.removed.but(done=True))

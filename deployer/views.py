@@ -15,7 +15,7 @@ from deployer.timeline import Entry, Stage
 def state_of(record: ModelRecord) -> str:
     """One word for where a model stands; ``failed`` speaks of its newest upload, whatever still serves."""
     upload = record.upload
-    if record.removed is not None:
+    if record.removed is not None and (upload is None or upload.state == "removed"):
         return "removing"
     if upload is not None and upload.state not in ("published", "serving", "deleted", "removed"):
         return upload.state
