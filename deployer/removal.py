@@ -9,8 +9,8 @@ nothing of it is removed. The record stays, for its version numbers must never b
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from deployer.errors import ClusterUnreachable, UploadRefused
 from deployer.names import bridge_name, part_of
@@ -43,17 +43,21 @@ class Removals:
         """
         self.state.model(model)
         now = self.clock()
+        dropped = self._dropped(model) if uploads else {}
 
         def removed(record: ModelRecord) -> ModelRecord:
             if record.removed is not None and record.upload is not None and record.upload.state == "removed":
-                wider = record.removed.but(uploads=record.removed.uploads or uploads)
+                wider = record.removed.but(
+                    uploads=record.removed.uploads or uploads, dropped=record.removed.dropped | dropped,
+                    emptied=record.removed.emptied and not uploads,
+                )  # fmt: skip
                 return record.but(removed=wider)
             status = record.upload
             if status is not None:
                 status = status.but(state="removed", at=now, stage=None, reason=None, hint=None, due=None)
             return (
                 _without_versions(record)
-                .but(removed=Removal(at=now, uploads=uploads), versions=(), upload=status)
+                .but(removed=Removal(at=now, uploads=uploads, dropped=dropped), versions=(), upload=status)
                 .noting(now, by, "removed", "with its uploads" if uploads else "its uploads stay in the drop container")
             )
 
@@ -109,7 +113,7 @@ class Removals:
     def _empty(self, model: str, removal: Removal) -> None:
         unpublish(self.servables, model)
         if removal.uploads:
-            self._drop_uploads(model, removal.at)
+            self._drop_uploads(model, removal.dropped)
         self.state.forget_timelines(model)
         self.state.forget_figures(model)
         self.state.forget_keys(model)
@@ -124,15 +128,23 @@ class Removals:
             return False
         return True
 
-    def _drop_uploads(self, model: str, before: datetime) -> None:
-        """Removes what had been dropped of the model by then; what came later is another upload."""
-        for blob in list(self.uploads.listing("")):
+    def _drop_uploads(self, model: str, dropped: Mapping[str, str]) -> None:
+        """Removes what lay there when the removal was commanded; what came later is another upload."""
+        for name, etag in self._dropped(model).items():
+            if dropped.get(name) == etag:
+                self.uploads.remove(name)
+
+    def _dropped(self, model: str) -> dict[str, str]:
+        """The blobs of a model in the drop container, with their ETags."""
+        found = {}
+        for blob in self.uploads.listing(""):
             try:
                 part = part_of(blob.name)
             except UploadRefused:
                 continue
-            if part.model == model and blob.modified <= before:
-                self.uploads.remove(blob.name)
+            if part.model == model:
+                found[blob.name] = blob.etag
+        return found
 
 
 def _without_versions(record: ModelRecord) -> ModelRecord:

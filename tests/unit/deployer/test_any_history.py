@@ -54,7 +54,7 @@ class AnyHistory(RuleBasedStateMachine):
     """Three models, one a directory without a GPU's need at first, on one or two GPUs of one pool or of two."""
 
     @initialize(
-        gpus=st.integers(1, 2), spare=st.booleans(), bridged=st.booleans(), retire=st.booleans(), first=st.sampled_from(sorted(BLOBS))
+        gpus=st.integers(1, 2), spare=st.booleans(), bridged=st.booleans(), retire=st.booleans(), first=blobs
     )  # fmt: skip
     def begin(self, gpus: int, spare: bool, bridged: bool, retire: bool, first: str) -> None:
         self.deployed = Deployed(gpus=gpus, pool_count=gpus, retire_deleted=retire)
@@ -257,8 +257,8 @@ class AnyHistory(RuleBasedStateMachine):
         blob = next((blob for blob, name in BLOBS.items() if name == model), PARTS[0])
         calls: dict[str, Callable[[], object]] = {
             "advance": lambda: self.deployed.rollouts.advance(model),
-            "sweep": lambda: self.deployed.sweep.run(),
-            "tick": lambda: self.deployed.teardown.run(),
+            "sweep": self.deployed.sweep.run,
+            "tick": self.deployed.teardown.run,
             "take": lambda: self.deployed.uploads.take(blob),
             "ask": lambda: self.ask_now(model),
             "roll back": lambda: self.roll_back_now(model, None),
@@ -278,7 +278,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.deployed.documents.blobs.clear()
         self.deployed.documents.leases.clear()
         self.holding.state_lost()
-        self.calmly(lambda: self.deployed.doctor.repair())
+        self.calmly(self.deployed.doctor.repair)
 
     def changes(self) -> int:
         return max((effect.number for effect in self.deployed.world.effects), default=0)

@@ -84,3 +84,23 @@ def test_the_bridge_of_a_removed_model_goes_with_it() -> None:
     assert not objects_of_models(deployed)
     left = deployed.state.find("cats")
     assert left is not None and (left.bridge is None or left.bridge.address is None)
+
+
+def test_what_is_dropped_while_a_removal_waits_for_a_conversion_is_not_taken_away() -> None:
+    deployed = Deployed().drop("cats.keras", "one")
+    removed: list[bool] = []
+
+    def meanwhile() -> None:
+        deployed.exporter.during = lambda: None
+        removed.append(deployed.control.remove("cats", uploads=True)["removed"])
+        deployed.store.drop("cats.keras", "three")
+
+    deployed.exporter.during = meanwhile
+    deployed.drop("cats.keras", "two")
+    for _ in range(3):
+        deployed.sweep.run()
+        deployed.run(120)
+    assert removed == [False]
+    assert deployed.store.blobs["cats.keras"].data == b"three"
+    record = deployed.record("cats")
+    assert deployed.serving("cats") == record.desired == record.next_version - 1
