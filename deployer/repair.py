@@ -9,7 +9,7 @@ while the cluster runs and does not answer: what serves could be taken for what 
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -111,40 +111,33 @@ class Repair:
     def _record(self, name: str, shelf: Shelf, upload: Upload | None) -> ModelRecord:
         now = self.clock()
         selected, objects = self._objects(name)
-        versions = [made for number in sorted(shelf.whole) if (made := self._version(name, number, shelf)) is not None]
-        numbers = [version.version for version in versions]
-        status = None if upload is None else self._status(upload, numbers, now)
-        desired = selected if selected in numbers else None
-        if desired is None and status is not None and status.state in ("published", "serving"):
-            desired = status.version
-        if desired is None and (status is None or status.state not in ("removed", "deleted")):
-            desired = max(numbers, default=None)
-        work = objects.get(desired) if desired is not None else None
-        awake = work is not None and work.replicas > 0
-        route = None
-        if work is not None and work.complete and work.address is not None and desired == selected:
-            route = Route(version=work.version, address=work.address)
+        versions = {
+            number: made for number in sorted(shelf.whole) if (made := self._version(name, number, shelf)) is not None
+        }
+        status = None if upload is None else self._status(upload, versions, now)
         failed = status.version if status is not None and status.state == "failed" else None
-        good = [number for number in numbers if number not in (desired, failed)]
-        before = [number for number in good if desired is not None and number < desired]
+        good = [number for number in versions if number != failed]
+        served = _served(selected, status, versions)
+        desired = _desired(served, status, good)
+        awake = any(number in (desired, served) and work.replicas > 0 for number, work in objects.items())
+        work = objects.get(selected) if selected is not None and selected == served else None
+        route = None
+        if work is not None and awake and work.complete and work.address is not None:
+            route = Route(version=work.version, address=work.address)
+        for number, version in versions.items():
+            if number in (desired, served):
+                serve = self._serve(upload if number == desired else None, objects.get(number))
+                versions[number] = version.but(state="serving" if number == served else "published", serve=serve)
+            elif number == failed and status is not None:
+                versions[number] = version.but(state="failed", reason=status.reason)
+            else:
+                versions[number] = version.but(state="retired")
         record = ModelRecord(
-            name=name, updated=now, upload=status, next_version=max(shelf.numbers) + 1, desired=desired, route=route,
-            asleep=desired is not None and not awake, previous=max(before or good, default=None),
-            bridge=self._bridge(name), decided=self.state.decided(name),
+            name=name, updated=now, upload=status, versions=tuple(versions.values()), next_version=max(shelf.numbers) + 1,
+            desired=desired, route=route, asleep=desired is not None and not awake, changed_rung=now,
+            previous=_previous(desired, served, good), bridge=self._bridge(name), decided=self.state.decided(name),
             taken={blob.name: blob.etag for blob in upload.blobs} if upload is not None and status is not None else {},
         )  # fmt: skip
-        for version in versions:
-            number = version.version
-            if number == desired:  # what clients know is what served: the Service selects it, or its upload says so
-                served = number == selected or (
-                    status is not None and (status.state, status.version) == ("serving", number)
-                )
-                serve = self._serve(upload, objects.get(number))
-                record = record.with_version(version.but(state="serving" if served else "published", serve=serve))
-            elif number == failed and status is not None:
-                record = record.with_version(version.but(state="failed", reason=status.reason))
-            else:
-                record = record.with_version(version.but(state="retired"))
         return record.noting(
             now, "doctor", "record made anew", "it was lost; the servables and the cluster told the rest"
         )
@@ -194,7 +187,7 @@ class Repair:
             log.warning("the options of '%s' cannot be read from its objects: %s", work and work.version, error)
             return ServeOptions()
 
-    def _status(self, upload: Upload, versions: list[int], now: datetime) -> UploadStatus | None:
+    def _status(self, upload: Upload, versions: Container[int], now: datetime) -> UploadStatus | None:
         """The upload's status as its tags tell it, which a new content would not have; None: it was not taken yet."""
         tags = self.uploads.tags(upload.primary.name)
         state = _ENDS.get(tags.get("slipway_state", ""))
@@ -206,3 +199,27 @@ class Repair:
             blob=upload.primary.name, etag=upload.primary.etag, fingerprint=upload.fingerprint, state=state, at=now,
             version=version, reason=tags.get("slipway_reason"),
         )  # fmt: skip
+
+
+def _served(selected: int | None, status: UploadStatus | None, versions: Container[int]) -> int | None:
+    """The version that clients know: the stable Service selects it, or, where that does not answer, its upload says so."""
+    if selected is not None:
+        return selected if selected in versions else None
+    return status.version if status is not None and status.state == "serving" else None
+
+
+def _desired(served: int | None, status: UploadStatus | None, good: Sequence[int]) -> int | None:
+    """The version whose rollout was under way (nothing is said against it, as where it was gone back from), or that served."""
+    if status is not None and status.state == "published" and (not status.reason or served is None):
+        return status.version
+    if served is not None:
+        return served
+    return None if status is not None and status.state in ("removed", "deleted") else max(good, default=None)
+
+
+def _previous(desired: int | None, served: int | None, good: Sequence[int]) -> int | None:
+    """What may be gone back to: what served, else the newest before, else after, the desired version."""
+    if served != desired:
+        return served
+    others = [number for number in good if number != desired]
+    return max([number for number in others if desired is not None and number < desired] or others, default=None)
