@@ -113,10 +113,15 @@ class RolloutStatus(Document):
 
 
 class Removal(Document):
-    """The model was removed by command; ``uploads``: what lies in the drop container goes as well; ``done``: all is gone."""
+    """The model was removed by command; ``uploads``: what lay in the drop container goes as well, ``dropped``: blobs and ETags.
+
+    ``emptied``: its files are gone, and what was dropped since may be taken; ``done``: its objects are, too.
+    """
 
     at: datetime
     uploads: bool
+    dropped: dict[str, str] = Field(default_factory=dict)
+    emptied: bool = False
     done: bool = False
 
 
