@@ -1,12 +1,13 @@
 """Use cases behind ``/api/models`` and ``/api/cluster``: read what is; wake, sleep, retry and remove by command."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from deployer import openapi
 from deployer.activity import last_requests
-from deployer.errors import NotFound
+from deployer.errors import ClusterDeleted, NotFound
 from deployer.ledger import Ledger
 from deployer.names import is_model_name
 from deployer.ports import Clock
@@ -124,7 +125,8 @@ class Control:
         Raises:
             BadRequest: that is no month.
         """
-        self.teardown.look()
+        with suppress(ClusterDeleted):  # what was, can be read all the same
+            self.teardown.look()
         sums, lines = self.ledger.month(month)
         return sums.view() | {"lines": [line.model_dump(mode="json") for line in lines]}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
 
-from deployer.errors import AzureRefused, ClusterUnreachable
+from deployer.errors import AzureRefused, ClusterDeleted, ClusterUnreachable
 from deployer.execute import Executor
 from deployer.operations import refusals_noted, settle_operation, waited_out
 from deployer.plan import plan
@@ -82,6 +82,8 @@ class Rollouts:
             return self._advance(record)
         except AzureRefused as refused:
             self._tell(record, refused)
+            if isinstance(refused, ClusterDeleted):  # nothing comes of asking again at once: the sweep does
+                return AwaitCluster(refused.in_line)
             if not waited_out(refused):
                 raise
             self.queue.ask(model, delay_seconds=max(self.look_again_seconds, ceil(refused.retry_after or 0)))

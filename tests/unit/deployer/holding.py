@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from deployer.record import ENDED, GONE, ModelRecord, glance_of
+from deployer.glance import glance_of
+from deployer.record import ENDED, GONE, ModelRecord
 from deployer.resolution import Upload, newest_uploads
 from tests.deployed import Deployed
 from tests.fakes import Effect, digest
