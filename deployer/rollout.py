@@ -2,7 +2,8 @@
 
     observe (record, cluster, objects) → plan → note where the rollout stands → execute → ask to be called again
 
-The function may be killed between any two of these, and called twice: what is observed next decides.
+The function may be killed between any two of these, and called twice: what is observed next decides. What is ordered of Azure is
+observed and planned once more under the cluster's lease, which the idle ladder takes as well: nothing is ordered twice.
 """
 
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from deployer.errors import AzureRefused, ClusterUnreachable
 from deployer.execute import Executor
 from deployer.operations import refusals_noted, settle_operation, waited_out
 from deployer.plan import plan
-from deployer.ports import Clock, Cluster, Nodes, RolloutQueue, Workloads
+from deployer.ports import Clock, Cluster, Documents, Nodes, RolloutQueue, Workloads
 from deployer.record import ModelRecord, RolloutStatus
 from deployer.state import State
 from deployer.steps import (
@@ -56,6 +57,7 @@ class Rollouts:
     """Advances rollouts; ``advance`` is what the queue function calls."""
 
     state: State
+    documents: Documents
     cluster: Cluster
     workloads: Workloads
     queue: RolloutQueue
@@ -100,8 +102,20 @@ class Rollouts:
     def _perform(self, record: ModelRecord, step: Step) -> bool:
         if not isinstance(step, WakeCluster):
             return self.executor.perform(record, step)
-        with refusals_noted(self.state, self.clock, None if step.start else step.pool):
-            return self.executor.perform(record, step)
+        with self.documents.lease("cluster") as held:
+            if held is None or self._replanned(record.name) != step:
+                return False  # another is at the cluster, or was: the next look sees what came of it
+            held.check()
+            with refusals_noted(self.state, self.clock, None if step.start else step.pool):
+                return self.executor.perform(record, step)
+
+    def _replanned(self, model: str) -> Step | None:
+        """What is to be done now; None where the model is gone."""
+        record = self.state.find(model)
+        if record is None:
+            return None
+        cluster, rollout = self.observe(record)
+        return plan(record, cluster, rollout, self.policy, self.clock())
 
     def _pause(self, step: Step) -> int:
         match step:

@@ -103,8 +103,9 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
         state, cluster, workloads, servables, TensorFlowServing(), _templates(settings, blobs), settings.bridge.enabled
     )
     rollouts = Rollouts(
-        state, cluster, workloads, queue, executor, _rollout_policy(settings), settings.rollout.look_again_seconds, _now
-    )
+        state, documents, cluster, workloads, queue, executor, _rollout_policy(settings),
+        settings.rollout.look_again_seconds, _now,
+    )  # fmt: skip
     costs = Costs(
         Prices(settings.prices.per_hour, settings.prices.currency),
         settings.cluster.gpu_nodes,

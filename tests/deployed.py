@@ -213,7 +213,9 @@ class Deployed:
         policy = RolloutPolicy(
             self.gpus, POLICY.cluster_limit, POLICY.pods_limit, POLICY.prove_limit, POLICY.drain, self.cluster.pools
         )
-        self.rollouts = Rollouts(self.state, self.azure, self.kubernetes, self.queue, executor, policy, 2, clock)
+        self.rollouts = Rollouts(
+            self.state, self.documents, self.azure, self.kubernetes, self.queue, executor, policy, 2, clock
+        )
         self.removals = Removals(
             self.state, self.documents, self.store, self.servables, self.azure, self.kubernetes, self.queue, clock
         )
