@@ -37,7 +37,7 @@ def light_pods(folder: Path) -> list[str]:
 
 
 def content(number: int) -> bytes:
-    """A model like all the others, of other bytes."""
+    """A zipped SavedModel like all the others, of other bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for path in sorted(HALF.rglob("*")):
@@ -47,12 +47,11 @@ def content(number: int) -> bytes:
     return buffer.getvalue()
 
 
-async def predict(client: Client, *, wait: int = 0) -> Answer:
-    """A prediction of the model ``half``, held for so many seconds should it sleep."""
+async def predict(client: Client, model: str, *, wait: int = 0) -> Answer:
+    """A prediction, held for so many seconds should the model sleep."""
     headers = {"Prefer": f"wait={wait}"} if wait else {}
-    return await client.ask(
-        "POST", "/api/v1/models/half:predict", _QUESTION, Content_Type="application/json", **headers
-    )
+    path = f"/api/v1/models/{model}:predict"
+    return await client.ask("POST", path, _QUESTION, Content_Type="application/json", **headers)
 
 
 async def empty(client: Client) -> None:
