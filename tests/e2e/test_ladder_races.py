@@ -40,9 +40,10 @@ class Races:
         await asyncio.gather(*(self.client.serves(model, 1) for model in MODELS))
 
     async def round(self, number: int) -> None:
-        """Nobody asks for a while; then each model is asked for, dropped anew, or both."""
+        """Nobody asks for a while; then each model is asked for, dropped anew, or both, at nearly the same time."""
+        await asyncio.sleep(self.chosen.uniform(0, ASLEEP))
         arrivals = [
-            self.race(model, KINDS[(number + place) % len(KINDS)], self.chosen.uniform(0, ASLEEP))
+            self.race(model, KINDS[(number + place) % len(KINDS)], self.chosen.uniform(0, 2))
             for place, model in enumerate(MODELS)
         ]
         await asyncio.gather(*arrivals)
