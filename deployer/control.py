@@ -54,7 +54,9 @@ class Control:
         stages = [stage for version in newest for stage in self.state.stages_of(record, version)]
         view = model_view(record, stages, self.state.history(record, newest=_DECISIONS))
         last = last_requests(self.teardown.documents, name).get(name)
-        return view | {"last_request": last.isoformat() if last else None, **openapi.endpoint(record)}
+        return view | {
+            "last_request": last.isoformat() if last else None, "wake": self._wake(record), **openapi.endpoint(record)
+        }  # fmt: skip
 
     def openapi(self, name: str | None = None, *, keyed: bool = False) -> dict[str, Any]:
         """The OpenAPI document of one model (``keyed``: for who has its key), or of all and of what is asked of them.
@@ -95,11 +97,15 @@ class Control:
     def cluster(self) -> dict[str, Any]:
         """The cluster and what the idle ladder does next."""
         decision = self.teardown.decide()
-        return cluster_view(
-            self.cluster_resource.state(), self.state.cluster(), decision, pool=self.gpu_pool,
-            all_asleep=all(record.asleep for record in self._records() if record.desired is not None),
-            now=self.clock(),
+        record, models = self.state.cluster(), self._records()
+        shown = cluster_view(
+            self.cluster_resource.state(), record, decision, pool=self.gpu_pool,
+            all_asleep=all(model.asleep for model in models if model.desired is not None), now=self.clock(),
         )  # fmt: skip
+        waking = [model for model in models if model.name in record.wakes and not model.settled]
+        return shown | {
+            "wakes": [{"model": model.name, **self.teardown.waker.progress(model, record).view()} for model in waking]
+        }
 
     def order(self, kind: OrderKind, minutes: float | None) -> dict[str, Any]:
         """Wakes all models, or puts all to sleep, or holds all as it is: outranks the policy for so many minutes."""
@@ -116,7 +122,7 @@ class Control:
         """What the idle ladder would do in the next days if nobody asked anything; what each rung saves and costs."""
         situation, coming = self.teardown.coming(_FORESEEN)
         economy = self.teardown.costs.economy(situation.cluster, situation.record.wake_times)
-        return plan_view(situation, coming, economy, self.clock())
+        return plan_view(situation, coming, economy, self.teardown.costs.guesses, self.clock())
 
     def sums(self, month: str | None) -> dict[str, Any]:
         """The ledger of a month.
@@ -127,6 +133,13 @@ class Control:
         self.teardown.look()
         sums, lines = self.ledger.month(month)
         return sums.view() | {"lines": [line.model_dump(mode="json") for line in lines]}
+
+    def _wake(self, record: ModelRecord) -> dict[str, Any] | None:
+        """How far the model's wake is, if it wakes."""
+        if record.settled or record.route is not None:
+            return None
+        cluster = self.state.cluster()
+        return self.teardown.waker.progress(record, cluster).view() if record.name in cluster.wakes else None
 
     def _record(self, name: str) -> ModelRecord:
         if not is_model_name(name):

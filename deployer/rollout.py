@@ -39,6 +39,7 @@ from deployer.steps import (
 )
 from deployer.telemetry import span
 from deployer.timeline import Stage, stage_done
+from deployer.wake_stages import reached
 
 # The names under which steps stand in a timeline: what users see of a rollout.
 _STAGES = {
@@ -87,7 +88,7 @@ class Rollouts:
             if not waited_out(refused):
                 raise
             self.queue.ask(model, delay_seconds=max(self.look_again_seconds, ceil(refused.retry_after or 0)))
-            return AwaitCluster(refused.in_line)
+            return AwaitCluster(refused.in_line, "gpu-pool")
 
     def _advance(self, record: ModelRecord) -> Step:
         cluster, rollout = self.observe(record)
@@ -184,9 +185,11 @@ class Rollouts:
                 if status is not None:
                     ended.append(_ended(status, now, step))
                 status = RolloutStatus(
-                    version=before.desired, started=now, step=name, since=now, looked=now, message=message
-                )
+                    version=before.desired, started=now, step=name, since=now, looked=now, message=message,
+                    reached=reached((), step, now),
+                )  # fmt: skip
                 return before.but(rollout=status)
+            status = status.but(reached=reached(status.reached, step, now))
             looked = now if now - status.looked > _LOOKED else status.looked
             if _STAGES[status.step] != _STAGES[name]:
                 ended.append(_ended(status, now, step))
@@ -205,7 +208,7 @@ def _ended(status: RolloutStatus, now: datetime, step: Step) -> Stage:
 
 def _message(step: Step) -> str:
     match step:
-        case AwaitCluster(message) | AwaitPods(message) | AwaitCanary(message) | Settled(message):
+        case AwaitCluster(message=message) | AwaitPods(message) | AwaitCanary(message) | Settled(message):
             return message
         case AwaitRestart(message=message):
             return message

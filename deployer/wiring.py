@@ -88,7 +88,8 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     cluster, access = _cluster(settings, credential)
     workloads = KubernetesWorkloads(access, gpu_nodes=settings.gpu_node_selector, flavor=settings.serving.flavor)
     state = State(documents, _now)
-    waker = Waker(state, queue, settings.idle.wake_seconds, _now)
+    restart_gap = timedelta(minutes=settings.idle.restart_gap_minutes)
+    waker = Waker(state, queue, settings.idle.wake_seconds, restart_gap, _now)
     conversion = Conversion(
         state, store, servables, queue, exporter.options_inside, _Scan(settings), _Export(settings), _now
     )

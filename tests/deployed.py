@@ -180,7 +180,7 @@ class Deployed:
         self.kubernetes = FakeKubernetes(self.world, self.cluster, self.pace)
         self.server = FakeServer(self.kubernetes, self.servables)
         self.state = State(self.documents, self.world.clock)
-        self.waker = Waker(self.state, self.queue, IdleSettings().wake_seconds, self.world.clock)
+        self.waker = Waker(self.state, self.queue, IdleSettings().wake_seconds, IDLE.restart_gap, self.world.clock)
         self.steps: list[str] = []
         self.poison: list[str] = []
         self.gpus = gpus
