@@ -1,4 +1,4 @@
-"""Models of a few kilobytes that tell which upload they are of, and a model server that is cheap enough for many pods."""
+"""Models of a few kilobytes that tell which upload they are of, and pods that run another model server for them."""
 
 import io
 import json
@@ -53,9 +53,9 @@ def zipped(mark: str) -> bytes:
     return _zip(half_plus_two(mark))
 
 
-def light_server(folder: Path) -> list[str]:
-    """Arguments of the AKS stand-in by which every pod runs the light model server."""
-    server = [sys.executable, str(Path(__file__).with_name("light_server.py"))]
+def pods_run(program: str, folder: Path) -> list[str]:
+    """Arguments of the AKS stand-in by which every pod runs this program, beside this file, as its model server."""
+    server = [sys.executable, str(Path(__file__).with_name(program))]
     image = {
         "pattern": "tensorflow/serving:*", "entrypoint": server, "programs": {"tensorflow_model_server": server},
         "honours_mounts": True, "runs_as_root": True,

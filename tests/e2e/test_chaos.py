@@ -36,6 +36,8 @@ SETTINGS = {
     "SLIPWAY_IDLE__ENABLED": "false",
     "SLIPWAY_SCHEDULE__SWEEP": "*/5 * * * * *",
     "SLIPWAY_SCHEDULE__SWEEP_GRACE_SECONDS": "5",
+    "SLIPWAY_SERVING__CPU": "100m",  # all pods are on one node, old and new ones beside each other
+    "SLIPWAY_SERVING__MEMORY": "256Mi",
     "SLIPWAY_UPLOADS__ATTEMPTS": "100",
     "SLIPWAY_UPLOADS__RETRY_MINUTES": "0.05",
     "SLIPWAY_UPLOADS__SETTLE_SECONDS": "4",
@@ -81,7 +83,7 @@ class Place:
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
     data = tmp_path / "cloud"
-    options = Options(data=data, functions=False, aks_arguments=small_models.light_server(tmp_path))
+    options = Options(data=data, functions=False, aks_arguments=small_models.pods_run("light_server.py", tmp_path))
     async with LocalCloud(options) as cloud:
         storage = cloud.endpoints.storage_connection_string
         host = Host(data, storage, SETTINGS)
