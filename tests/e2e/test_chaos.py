@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import random
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -39,10 +38,10 @@ SETTINGS = {
     "SLIPWAY_SERVING__CPU": "100m",  # all pods are on one node, old and new ones beside each other
     "SLIPWAY_SERVING__MEMORY": "256Mi",
     "SLIPWAY_UPLOADS__ATTEMPTS": "100",
-    "SLIPWAY_UPLOADS__RETRY_MINUTES": "0.05",
+    "SLIPWAY_UPLOADS__RETRY_MINUTES": "0.001",
     "SLIPWAY_UPLOADS__SETTLE_SECONDS": "4",
 }
-LONGEST_LIFE = 15 if KILLS >= 50 else 8  # seconds
+LONGEST_LIFE = 40  # seconds
 CONVERGED_SECONDS = 240
 
 
@@ -111,25 +110,11 @@ async def drop(place: Place, uploads: Sequence[Upload], chosen: random.Random, k
 
 
 async def storm(place: Place, chosen: random.Random, count: Callable[[], None]) -> Counter[str]:
-    """Kills the host again and again, half of the times amid work; gives what was under way when it died."""
+    """Kills the host again and again; gives what was under way when it died."""
     amid: Counter[str] = Counter()
     for _ in range(KILLS):
-        if chosen.random() < 0.5:
-            await asyncio.sleep(chosen.uniform(0.1, LONGEST_LIFE))
-        else:
-            began, written = time.time(), set[str]()
-
-            async def at_work(before: float = began, known: set[str] = written) -> bool:
-                fresh = {
-                    str(blob.name)
-                    for blob in place.client.container("slipway").list_blobs(name_starts_with="models/")
-                    if blob.last_modified.timestamp() > before
-                }
-                return bool(fresh - known)
-
-            await until(at_work, seconds=LONGEST_LIFE)
-            await asyncio.sleep(chosen.uniform(0, 5))
-        if chosen.random() < 0.3 and place.host.kill_converting():
+        await life(place, chosen)
+        if chosen.random() < 0.25 and place.host.kill_converting():
             amid["the converting process killed before"] += 1
             await asyncio.sleep(chosen.uniform(0, 3))
         await place.host.kill()
@@ -137,6 +122,35 @@ async def storm(place: Place, chosen: random.Random, count: Callable[[], None]) 
         count()
         await place.host.start()
     return amid
+
+
+async def life(place: Place, chosen: random.Random) -> None:
+    """How long a host may live: a while; or until it has written a record; or until something was achieved; and a moment more."""
+    before = await asyncio.to_thread(place.records)
+
+    async def written() -> bool:
+        return await asyncio.to_thread(place.records) != before
+
+    async def achieved() -> bool:
+        return achievements(await asyncio.to_thread(place.records)) != achievements(before)
+
+    match chosen.choices(["while", "written", "achieved"], [3, 3, 4])[0]:
+        case "while":
+            await asyncio.sleep(chosen.uniform(0.1, 8))
+        case "written":
+            await until(written, seconds=LONGEST_LIFE)
+            await asyncio.sleep(chosen.uniform(0, 3))
+        case _:
+            await until(achieved, seconds=LONGEST_LIFE)
+            await asyncio.sleep(chosen.uniform(0, 2))
+
+
+def achievements(records: dict[str, dict[str, Any]]) -> list[object]:
+    """The versions that were published, and those that serve."""
+    return [
+        ([item["version"] for item in record["versions"] if item["state"] != "publishing"], record["route"])
+        for _, record in sorted(records.items())
+    ]
 
 
 def under_way(records: dict[str, dict[str, Any]]) -> list[str]:
@@ -162,7 +176,13 @@ async def converged(place: Place, last: dict[str, Upload]) -> dict[str, dict[str
         )
 
     done = await until(lambda: asyncio.to_thread(look), seconds=CONVERGED_SECONDS)
-    assert done, f"not converged: {json.dumps(seen, indent=1)[-12000:]}"
+    state = {
+        model: {name: record[name] for name in ("upload", "desired", "route", "rollout")} | {
+            "versions": [(item["version"], item["state"]) for item in record["versions"]]
+        }
+        for model, record in seen.items()
+    }  # fmt: skip
+    assert done, f"not converged: {json.dumps(state, indent=1)}"
     return seen
 
 
