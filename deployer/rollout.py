@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from uuid import uuid4
 
-from deployer.errors import AzureRefused, ClusterUnreachable
+from deployer.errors import AzureRefused, ClusterDeleted, ClusterUnreachable
 from deployer.execute import Executor
 from deployer.operations import refusals_noted, settle_operation, waited_out
 from deployer.plan import plan
@@ -90,6 +90,8 @@ class Rollouts:
             return self._advance(record, chain)
         except AzureRefused as refused:
             self._tell(record, refused, chain)
+            if isinstance(refused, ClusterDeleted):  # nothing comes of asking again at once: the sweep does
+                return AwaitCluster(refused.in_line)
             if not waited_out(refused):
                 raise
             pause = max(self.look_again_seconds, ceil(refused.retry_after or 0))
