@@ -345,12 +345,16 @@ KEPT_WAKE_TIMES = 50
 _RUNGS = ("pods", "pool", "stopped")
 
 
-def wake_begun(record: ClusterRecord, model: str, by: str, now: datetime) -> ClusterRecord:
-    """The record after a model was woken: from the rung the cluster is on, or with what is being brought up already."""
+def wake_begun(record: ClusterRecord, model: str, by: str, now: datetime, *, on_gpu: bool = True) -> ClusterRecord:
+    """The record after a model was woken: from the rung the cluster is on, or with what is being brought up already.
+
+    The GPU pool is nothing to a model that is not ``on_gpu``.
+    """
     if model in record.wakes:
         return record
-    rung = record.rung or "pods"
-    deepest = max((wake.rung for wake in record.wakes.values()), key=_deep, default="pods")
+    rungs = [wake.rung for wake in record.wakes.values() if on_gpu or wake.rung != "pool"]
+    rung = record.rung if record.rung and (on_gpu or record.rung != "pool") else "pods"
+    deepest = max(rungs, key=_deep, default="pods")
     joined = record.rung is None and _deep(deepest) > 0
     wake = Wake(started=now, rung=deepest if joined else rung, by=by, joined=joined)
     return record.but(wakes={**record.wakes, model: wake})

@@ -120,10 +120,11 @@ def expected(
         longer_than: how long it has taken already.
     """
     times = list(wake_times)
-    seen = [item for item in times if stage in item.stages]
-    alike = [item for item in seen if item.rung == rung] or seen
-    values = [item.stages[stage] for item in alike] if alike else [_guess(stage, rung, times, guesses)]
-    longer = sorted(value for value in values if value is not None and value > longer_than)
+    seen = [(item.rung, seconds) for item in times if (seconds := _took(item, stage)) is not None]
+    values = [seconds for from_rung, seconds in seen if from_rung == rung] or [seconds for _, seconds in seen]
+    if not seen and (guess := _guess(stage, rung, times, guesses)) is not None:
+        values = [guess]
+    longer = sorted(value for value in values if value > longer_than)
     return longer[len(longer) // 2] if longer else None
 
 
@@ -166,6 +167,12 @@ def progress(
         rung, current, left,
         tuple(StageTime(stage, seconds.get(stage), expected(stage, rung, times, guesses)) for stage in shown),
     )  # fmt: skip
+
+
+def _took(wake: WakeTime, stage: str) -> float | None:
+    """What a stage took in a wake that went through it, be it too fast to be seen; None where it did not."""
+    through = wake.stages and (stage in ("pods", "proof") or (stage == "gpu-node" and "gpu-pool" in wake.stages))
+    return wake.stages.get(stage, 0.0 if through else None)
 
 
 def _brings_up(operation: Operation | None) -> str | None:

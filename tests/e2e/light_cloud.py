@@ -74,5 +74,5 @@ async def slipway(data: Path, *arguments: str) -> str:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    assert process.returncode == 0, errors.decode()
+    assert process.returncode == 0, f"slipway {' '.join(arguments)}: {errors.decode()}{output.decode()}"
     return output.decode()
