@@ -17,6 +17,7 @@ _DOES = {
 }  # fmt: skip
 _COLUMNS = (
     "at", "rung", "by", "why", "gpu_nodes", "gpu_size", "gpu_price", "other_nodes", "other_price", "currency", "awake",
+    "gpu_hours", "money",
 )  # fmt: skip
 
 
@@ -85,11 +86,11 @@ def ledger(console: Console, shown: Document) -> None:
             shares.add_row(escape(name), f"{share['gpu_hours']:.2f}", _money(share["money"], currency))
         console.print(shares)
     console.print()
-    changes = new_table("from (UTC)", "rung", "GPU nodes", "awake", "by", "why")
+    changes = new_table("from (UTC)", "rung", "GPU nodes", "GPU node-hours", "money", "awake", "by", "why")
     for line in shown["lines"]:
         changes.add_row(
-            moment(line["at"]), state_mark(line["rung"]), str(line["gpu_nodes"]), escape(", ".join(line["awake"])),
-            escape(line["by"]), escape(line["why"]),
+            moment(line["at"]), state_mark(line["rung"]), str(line["gpu_nodes"]), f"{line['gpu_hours']:.2f}",
+            _money(line["money"], currency), escape(", ".join(line["awake"])), escape(line["by"]), escape(line["why"]),
         )  # fmt: skip
     console.print(changes)
 

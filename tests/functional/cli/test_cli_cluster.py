@@ -40,7 +40,7 @@ LEDGER: dict[str, Any] = {
     "lines": [{
         "at": "2026-03-01T00:00:00+00:00", "rung": "awake", "by": "request", "why": "'cats' was asked for, twice",
         "gpu_nodes": 1, "gpu_size": "Standard_NC4as_T4_v3", "gpu_price": 0.526, "other_nodes": 1, "other_price": 0.192,
-        "currency": "USD", "awake": ["cats", "dogs"], "gpus": [1, 1],
+        "currency": "USD", "awake": ["cats", "dogs"], "gpus": [1, 1], "gpu_hours": 99.5, "money": 71.44,
     }],
 }  # fmt: skip
 
@@ -71,7 +71,17 @@ def test_the_plan_tells_what_when_and_why_and_what_each_rung_costs(run: Run, dat
 
 def test_the_ledger_is_a_table_a_document_or_csv(run: Run, slipway: FakeSlipway, data: Path) -> None:
     out = run("--data", data, "ledger").out
-    for words in ("100.00", "720.00", "620.00", "52.60 USD", "378.72 USD", "326.12 USD", "(none awake)", "cats, dogs"):
+    for words in (
+        "100.00",
+        "720.00",
+        "620.00",
+        "52.60 USD",
+        "378.72 USD",
+        "326.12 USD",
+        "(none awake)",
+        "cats, dogs",
+        "71.44 USD",
+    ):
         assert words in out
     assert run("--data", data, "ledger", "--json").document == LEDGER
     ended = run("--data", data, "ledger", "--month", "2026-03", "--csv")
