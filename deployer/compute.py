@@ -24,7 +24,7 @@ def compute_first(
     if waited > policy.cluster_limit:
         lacking = "gave no compute" if ours else "did not answer"
         return RollBack(
-            target.version, route.version if (route := record.route) and route.version != target.version else None,
+            target.version, without_compute(record, target),
             cluster.failure or f"the cluster {lacking} within {waited.total_seconds():.0f} s",
             "See the cluster's activity log on Azure: quota, capacity and permissions are the usual causes."
             if ours else "Its Kubernetes API must be reached at the address in SLIPWAY_CLUSTER__KUBECONFIG.", blame=False,
@@ -55,6 +55,19 @@ def compute_first(
     if cluster.nodes is None:
         return AwaitCluster("the Kubernetes API does not answer yet", "cluster")
     return AwaitCluster("a GPU node is joining", "gpu-node")
+
+
+def without_compute(record: ModelRecord, target: VersionRecord) -> int | None:
+    """What to go to where there is no compute for a version, which is no fault of its: what serves, or served before on CPU.
+
+    None: a version before it would get no GPU either, so the model sleeps, and its next request tries anew.
+    """
+    if record.route is not None and record.route.version != target.version:
+        return record.route.version
+    back = record.fallback(target.version)
+    return (
+        back if back is not None and record.has(back) and record.version(back).serve.gpus < target.serve.gpus else None
+    )
 
 
 def _wait(cluster: ClusterView, now: datetime, *, all_refused: bool) -> bool:

@@ -11,6 +11,7 @@
     │   ├── ClusterUnreachable    the Kubernetes API did not answer
     │   └── CloudRefused          Azure or Kubernetes refused or failed an operation
     │       └── AzureRefused      Azure Resource Manager did; says when to ask again, if Azure did
+    │           └── ClusterDeleted  there is none: the idle ladder deleted it
     └── Conflict                  somebody else wrote first: read again and decide again (409)
         └── LeaseLost             another instance may be at the same work by now: stop
 
@@ -93,6 +94,17 @@ class AzureRefused(CloudRefused):
     def in_line(self) -> str:
         """All of it in one line, as records and timelines keep it."""
         return f"{self.code}: {self.message}. {self.hint}".replace("..", ".")
+
+
+class ClusterDeleted(AzureRefused):
+    """The idle ladder deleted the cluster, and there is none again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "cluster_deleted", "The idle ladder deleted the cluster, as it was told to; models and servables are all there.",
+            "Create the cluster anew under the same name, as infra/ did; models then wake as they are asked for. "
+            "SLIPWAY_IDLE__DELETE_AFTER_DAYS without a value keeps it.",
+        )  # fmt: skip
 
 
 class TryLater(SlipwayError):

@@ -235,17 +235,20 @@ class Executor:
                 return before
             failed = before.version(step.version)
             after = before.but(desired=step.to, rollout=_way_back(step.to, now))
+            what = f"v{step.version} given up, back to {'nothing' if step.to is None else f'v{step.to}'}"
             if after.route is not None and after.route.canary is not None:
                 after = after.but(route=after.route.but(canary=None), served=now)
             if step.blame:
                 after = after.with_version(failed.but(state="failed", reason=step.reason, hint=step.hint))
             elif step.to is None:  # no compute, and nothing to go back to: sleep until somebody asks again
                 after = after.but(desired=step.version, asleep=True, route=None, changed_rung=now)
+                what = f"v{step.version} sleeps, and is tried again when it is asked for"
+            else:
+                after = after.with_version(failed.but(reason=step.reason, hint=step.hint))
             if after.upload is not None and after.upload.version == step.version:
                 upload = after.upload.but(state="failed", stage="rollout", reason=step.reason, hint=step.hint)
                 after = after.but(upload=upload)
-            to = "nothing" if step.to is None else f"v{step.to}"
-            return after.noting(now, "rollout", f"v{step.version} given up, back to {to}", step.reason)
+            return after.noting(now, "rollout", what, step.reason)
 
         after = self.state.change(record.name, back)
         tag_upload(self.uploads, after)

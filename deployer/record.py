@@ -121,10 +121,15 @@ class RolloutStatus(Document):
 
 
 class Removal(Document):
-    """The model was removed by command; ``uploads``: what lies in the drop container goes as well; ``done``: all is gone."""
+    """The model was removed by command; ``uploads``: what lay in the drop container goes as well, ``dropped``: blobs and ETags.
+
+    ``emptied``: its files are gone, and what was dropped since may be taken; ``done``: its objects are, too.
+    """
 
     at: datetime
     uploads: bool
+    dropped: dict[str, str] = Field(default_factory=dict)
+    emptied: bool = False
     done: bool = False
 
 
@@ -226,30 +231,6 @@ class ModelRecord(Document):
         return self.asleep or self.desired is None or (self.route is not None and self.route.version == self.desired)
 
 
-class Glance(Document):
-    """What the sweep must know of a model in order to leave it alone. It goes into a header: plain ASCII, and short."""
-
-    name: str
-    updated: datetime | None = None
-    settled: bool = True
-    fingerprint: str | None = None
-    upload: UploadState | None = None
-    due: datetime | None = None
-    after: datetime | None = None
-    removing: bool = False
-
-
-def glance_of(record: ModelRecord) -> Glance:
-    """What the sweep must know of this record."""
-    upload = record.upload
-    return Glance(
-        name=record.name, updated=record.updated, settled=record.settled,
-        fingerprint=upload.fingerprint if upload else None, upload=upload.state if upload else None,
-        due=upload.due if upload else None, after=record.setback.until if record.setback else None,
-        removing=record.removed is not None and not record.removed.done,
-    )  # fmt: skip
-
-
 class Operation(Document):
     """A long Azure operation under way; ``token`` resumes it in any process."""
 
@@ -340,6 +321,7 @@ class ClusterRecord(Document):
 
 
 KEPT_WAKE_TIMES = 50
+_LONGEST_WAKE = timedelta(hours=3)  # a rollout is given up long before
 
 
 _RUNGS = ("pods", "pool", "stopped")
@@ -375,7 +357,7 @@ def wake_ended(
         return record
     seconds = (now - wake.started).total_seconds()
     record = record.but(wakes={name: other for name, other in record.wakes.items() if name != model})
-    if not serves or wake.joined or seconds < 0:  # a clock that was set back says nothing
+    if not serves or wake.joined or not 0 <= seconds <= _LONGEST_WAKE.total_seconds():  # nor does a clock that jumped
         return record
     taken = WakeTime(rung=wake.rung, seconds=seconds, model=model, stages=dict(stages or {}))
     return record.but(updated=now, wake_times=(*record.wake_times, taken)[-KEPT_WAKE_TIMES:])

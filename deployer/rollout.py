@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
 
-from deployer.errors import AzureRefused, ClusterUnreachable
+from deployer.errors import AzureRefused, ClusterDeleted, ClusterUnreachable
 from deployer.execute import Executor
 from deployer.operations import refusals_noted, settle_operation, waited_out
 from deployer.plan import plan
@@ -49,6 +49,7 @@ _STAGES = {
 }  # fmt: skip
 
 _LOOKED = timedelta(seconds=30)
+_PAUSE = timedelta(minutes=5)  # without a look: longer than between any two of a rollout under way
 _LONG_WAIT = 30  # seconds between two looks at what takes many minutes
 _TRIAL = 10  # seconds between two looks at a version on trial
 
@@ -85,12 +86,15 @@ class Rollouts:
             return self._advance(record)
         except AzureRefused as refused:
             self._tell(record, refused)
+            if isinstance(refused, ClusterDeleted):  # nothing comes of asking again at once: the sweep does
+                return AwaitCluster(refused.in_line, "cluster")
             if not waited_out(refused):
                 raise
             self.queue.ask(model, delay_seconds=max(self.look_again_seconds, ceil(refused.retry_after or 0)))
             return AwaitCluster(refused.in_line, "gpu-pool")
 
     def _advance(self, record: ModelRecord) -> Step:
+        record = self._rested(record)
         cluster, rollout = self.observe(record)
         step = plan(record, cluster, rollout, self.policy, self.clock())
         record = self._note(record, step)
@@ -99,6 +103,25 @@ class Rollouts:
         if not isinstance(step, Settled):
             self.queue.ask(record.name, delay_seconds=0 if at_once else self._pause(step))
         return step
+
+    def _rested(self, record: ModelRecord) -> ModelRecord:
+        """The record, in which time that passed without a look does not count for the rollout's bounds.
+
+        The app did not run, or a clock jumped: neither is the version's fault.
+        """
+        now, longest = self.clock(), max(_PAUSE, timedelta(seconds=3 * self.look_again_seconds))
+
+        def paused(before: ModelRecord) -> timedelta | None:
+            gap = now - before.rollout.looked if before.rollout is not None else timedelta(0)
+            return None if -_LOOKED <= gap <= longest else gap
+
+        def rested(before: ModelRecord) -> ModelRecord:
+            status, gap = before.rollout, paused(before)
+            if status is None or gap is None:
+                return before
+            return before.but(rollout=status.but(since=status.since + gap, looked=now))
+
+        return record if paused(record) is None else self.state.change(record.name, rested)
 
     def _perform(self, record: ModelRecord, step: Step) -> bool:
         if not isinstance(step, WakeCluster):

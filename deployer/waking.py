@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from deployer.errors import Waking
+from deployer.errors import ClusterDeleted, Waking
 from deployer.ports import Clock, RolloutQueue
 from deployer.record import Cause, ClusterRecord, ModelRecord, wake_begun, wake_deepened
 from deployer.state import State
@@ -26,11 +26,17 @@ class Waker:
     clock: Clock
 
     def wake(self, model: str, *, by: str, why: str = "") -> ModelRecord:
-        """Marks the model awake and asks for its rollout, which brings up what is missing. Waking the awake does nothing."""
+        """Marks the model awake and asks for its rollout, which brings up what is missing. Waking the awake does nothing.
+
+        Raises:
+            ClusterDeleted: the idle ladder deleted the cluster, and none was seen again by the timer or a command.
+        """
         now = self.clock()
         before = self.state.model(model)
         if not before.asleep:
             return before
+        if self.state.cluster().rung == "deleted":
+            raise ClusterDeleted
         mine = False
 
         def awake(record: ModelRecord) -> ModelRecord:

@@ -11,6 +11,7 @@ from typing import cast
 from deployer.bridging import Bridges
 from deployer.control import Control
 from deployer.conversion import Conversion
+from deployer.deleted_cluster import DeletableCluster
 from deployer.doctor import Doctor
 from deployer.economy import Costs
 from deployer.errors import SlipwayError
@@ -176,10 +177,10 @@ class Deployed:
         self.queue = FakeQueue(self.world)
         self.exporter = FakeExporter()
         self.cluster = FakeCluster(self.world, self.pace, pool_count=pool_count)
-        self.azure: Cluster = self.cluster  # what the use cases are given
         self.kubernetes = FakeKubernetes(self.world, self.cluster, self.pace)
         self.server = FakeServer(self.kubernetes, self.servables)
         self.state = State(self.documents, self.world.clock)
+        self.azure: Cluster = DeletableCluster(self.cluster, self.state)  # what the use cases are given
         self.waker = Waker(self.state, self.queue, IdleSettings().wake_seconds, IDLE.restart_gap, self.world.clock)
         self.steps: list[str] = []
         self.poison: list[str] = []
@@ -234,7 +235,7 @@ class Deployed:
             self.costs, clock, bridges,
         )  # fmt: skip
         self.control = Control(
-            self.state, self.azure, self.teardown, self.ledger, self.removals, self.retries,
+            self.state, self.teardown, self.ledger, self.removals, self.retries,
             Rollbacks(self.state, self.store, self.queue, clock), "gpu", timedelta(minutes=60), clock,
         )  # fmt: skip
         self.doctor = Doctor(

@@ -107,7 +107,6 @@ class RealRollouts(Deployed):
         )
         self.control = Control(
             self.state,
-            self.azure,
             self.teardown,
             self.ledger,
             self.removals,

@@ -51,8 +51,9 @@ def test_where_no_pool_has_capacity_it_is_told_and_the_next_request_tries_again(
     deployed.request("cats")
     deployed.run(20)
     assert str(deployed.control.cluster()["failure"]).startswith("azure_capacity")
-    deployed.world.pass_time(1900)
-    deployed.run(10)
+    for _ in range(10):
+        deployed.world.pass_time(200)
+        deployed.run(2)
     told = deployed.told_of("cats")
     assert (told["state"], told["asleep"]) != ("serving", False) and "azure_capacity" in str(told["reason"])
     assert deployed.record("cats").asleep

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from deployer.errors import Conflict, NotFound, SlipwayError
+from deployer.glance import glance_of
 from deployer.record import (
     KEPT_WAKE_TIMES,
     ClusterRecord,
@@ -14,7 +15,6 @@ from deployer.record import (
     RolloutStatus,
     Route,
     VersionRecord,
-    glance_of,
     wake_begun,
     wake_deepened,
     wake_ended,
