@@ -148,17 +148,15 @@ def progress(
     now: datetime, *, on_gpu: bool, restart_gap: timedelta,
 ) -> Progress:  # fmt: skip
     """How far a wake is that begun then, from this rung, and whose rollout has come to these stages."""
-    seconds = spent(found, begun, now)
+    seconds, times, whole = spent(found, begun, now), cluster.wake_times, path(rung, on_gpu=on_gpu)
     current = found[-1].stage if found else "queued"
     joined = _brings_up(cluster.operation)
-    if joined is not None and cluster.operation is not None and current in ("queued", joined):
+    if cluster.operation is not None and joined in whole and current in ("queued", joined):
         current = joined  # which another model may have begun long before
         seconds[current] = max(seconds.get(current, 0.0), (now - cluster.operation.started).total_seconds())
-    times = cluster.wake_times
-    coming = [stage for stage in path(rung, on_gpu=on_gpu) if _ORDER.index(stage) > _ORDER.index(current)]
-    left = (expected(current, rung, times, guesses, longer_than=seconds[current]) or seconds[current]) - seconds[
-        current
-    ]
+    coming = [stage for stage in whole if _ORDER.index(stage) > _ORDER.index(current)]
+    usual = expected(current, rung, times, guesses, longer_than=seconds[current])
+    left = usual - seconds[current] if usual is not None else 0.0
     if cluster.rung == "stopped" and cluster.slept is not None and current in _BEFORE:
         left = max(left, (cluster.slept + restart_gap - now).total_seconds())
     left += sum(expected(stage, rung, times, guesses) or 0.0 for stage in coming)
@@ -175,13 +173,13 @@ def _took(wake: WakeTime, stage: str) -> float | None:
     return wake.stages.get(stage, 0.0 if through else None)
 
 
-def _brings_up(operation: Operation | None) -> str | None:
-    """The stage that is the operation under way's."""
+def _brings_up(operation: Operation | None) -> str:
+    """The stage that is the operation under way's; empty where it brings nothing up."""
     if operation is None or operation.kind in ("stop", "delete"):
-        return None
+        return ""
     if operation.kind == "start":
         return "cluster"
-    return "gpu-pool" if operation.target else None
+    return "gpu-pool" if operation.target else ""
 
 
 def _guess(stage: str, rung: str, times: Sequence[WakeTime], guesses: Mapping[str, float]) -> float | None:

@@ -74,7 +74,8 @@ class Waker:
         wake, rollout, now = cluster.wakes.get(record.name), record.rollout, self.clock()
         begun = wake.started if wake else rollout.started if rollout else now
         return progress(
-            rollout.reached if rollout else (), begun, wake.rung if wake else "pods", cluster, self.guesses, now,
+            rollout.reached if rollout else (), begun, wake.rung if wake else cluster.rung or "pods", cluster,
+            self.guesses, now,
             on_gpu=_on_gpu(record), restart_gap=self.restart_gap,
         )  # fmt: skip
 
