@@ -1,4 +1,7 @@
-"""The year of idle decisions as a chart: for each shape of traffic a bar of GPU hours a peer, and how many requests waited."""
+"""The year of idle decisions as a chart: for each shape of traffic a bar of GPU hours a peer, and how many requests waited.
+
+``python -m benchmarks.idle_chart`` draws ``docs/images/idle-year.svg`` anew.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
