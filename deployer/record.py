@@ -322,17 +322,22 @@ class ClusterRecord(Document):
 
 
 KEPT_WAKE_TIMES = 50
+_LONGEST_WAKE = timedelta(hours=3)  # a rollout is given up long before
 
 
 _RUNGS = ("pods", "pool", "stopped")
 
 
-def wake_begun(record: ClusterRecord, model: str, by: str, now: datetime) -> ClusterRecord:
-    """The record after a model was woken: from the rung the cluster is on, or with what is being brought up already."""
+def wake_begun(record: ClusterRecord, model: str, by: str, now: datetime, *, on_gpu: bool = True) -> ClusterRecord:
+    """The record after a model was woken: from the rung the cluster is on, or with what is being brought up already.
+
+    The GPU pool is nothing to a model that is not ``on_gpu``.
+    """
     if model in record.wakes:
         return record
-    rung = record.rung or "pods"
-    deepest = max((wake.rung for wake in record.wakes.values()), key=_deep, default="pods")
+    rungs = [wake.rung for wake in record.wakes.values() if on_gpu or wake.rung != "pool"]
+    rung = record.rung if record.rung and (on_gpu or record.rung != "pool") else "pods"
+    deepest = max(rungs, key=_deep, default="pods")
     joined = record.rung is None and _deep(deepest) > 0
     wake = Wake(started=now, rung=deepest if joined else rung, by=by, joined=joined)
     return record.but(wakes={**record.wakes, model: wake})
@@ -353,7 +358,7 @@ def wake_ended(
         return record
     seconds = (now - wake.started).total_seconds()
     record = record.but(wakes={name: other for name, other in record.wakes.items() if name != model})
-    if not serves or wake.joined or seconds < 0:  # a clock that was set back says nothing
+    if not serves or wake.joined or not 0 <= seconds <= _LONGEST_WAKE.total_seconds():  # nor does a clock that jumped
         return record
     taken = WakeTime(rung=wake.rung, seconds=seconds, model=model, stages=dict(stages or {}))
     return record.but(updated=now, wake_times=(*record.wake_times, taken)[-KEPT_WAKE_TIMES:])

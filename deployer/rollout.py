@@ -52,6 +52,7 @@ _STAGES = {
 }  # fmt: skip
 
 _LOOKED = timedelta(seconds=30)
+_PAUSE = timedelta(minutes=5)  # without a look: longer than between any two of a rollout under way
 _LONG_WAIT = 30  # seconds between two looks at what takes many minutes
 _TRIAL = 10  # seconds between two looks at a version on trial
 
@@ -102,6 +103,7 @@ class Rollouts:
             return AwaitCluster(refused.in_line, "gpu-pool")
 
     def _advance(self, record: ModelRecord, chain: str) -> Step:
+        record = self._rested(record)
         cluster, rollout = self.observe(record)
         step = plan(record, cluster, rollout, self.policy, self.clock())
         record = self._note(record, step, chain)
@@ -110,6 +112,25 @@ class Rollouts:
         if not isinstance(step, Settled):
             self.queue.ask(record.name, delay_seconds=0 if at_once else self._pause(step), chain=chain)
         return step
+
+    def _rested(self, record: ModelRecord) -> ModelRecord:
+        """The record, in which time that passed without a look does not count for the rollout's bounds.
+
+        The app did not run, or a clock jumped: neither is the version's fault.
+        """
+        now, longest = self.clock(), max(_PAUSE, timedelta(seconds=3 * self.look_again_seconds))
+
+        def paused(before: ModelRecord) -> timedelta | None:
+            gap = now - before.rollout.looked if before.rollout is not None else timedelta(0)
+            return None if -_LOOKED <= gap <= longest else gap
+
+        def rested(before: ModelRecord) -> ModelRecord:
+            status, gap = before.rollout, paused(before)
+            if status is None or gap is None:
+                return before
+            return before.but(rollout=status.but(since=status.since + gap, looked=now))
+
+        return record if paused(record) is None else self.state.change(record.name, rested)
 
     def _perform(self, record: ModelRecord, step: Step) -> bool:
         if not isinstance(step, WakeCluster):

@@ -132,19 +132,19 @@ class Teardown:
         self._situation()
         now = self.clock()
         order = Order(kind=kind, until=now + lasts, by=by, at=now)
-        self.state.change_cluster(lambda before: before.but(order=order))
         match kind:
             case "sleep":
-                self._sleep_all(by)
+                self._sleep_all(order, by)
             case "wake":
+                self.state.change_cluster(lambda before: before.but(order=order))
                 for model in self._models():
                     if model.asleep:
                         self.waker.wake(model.name, by=by, why="a command")
             case "hold":
-                pass
+                self.state.change_cluster(lambda before: before.but(order=order))
         self.look()
 
-    def _sleep_all(self, by: str) -> None:
+    def _sleep_all(self, order: Order, by: str) -> None:
         """Puts all models to sleep and empties the GPU pool, now.
 
         A model whose next version is on its way stays, and with it the pool.
@@ -154,7 +154,8 @@ class Teardown:
         """
         with self.documents.lease("cluster") as held:
             if not held:
-                raise Conflict("busy", "Another instance is taking compute down.", "Try again in a minute.")
+                raise Conflict("busy", "Another instance is taking compute down or up.", "Try again in a moment.")
+            self.state.change_cluster(lambda before: before.but(order=order))
             settle_operation(self.state, self.cluster, self.clock)
             awake = tuple(model.name for model in self._models() if model.desired is not None and not model.asleep)
             self._sleep(awake, by=by, why="a command", recheck=False)
