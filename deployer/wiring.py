@@ -89,7 +89,8 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     state = State(documents, _now)
     cluster, access = _cluster(settings, credential, state)
     workloads = KubernetesWorkloads(access, gpu_nodes=settings.gpu_node_selector, flavor=settings.serving.flavor)
-    waker = Waker(state, queue, settings.idle.wake_seconds, _now)
+    restart_gap = timedelta(minutes=settings.idle.restart_gap_minutes)
+    waker = Waker(state, queue, settings.idle.wake_seconds, restart_gap, _now)
     conversion = Conversion(
         state, store, servables, queue, exporter.options_inside, _Scan(settings), _Export(settings), _now
     )
@@ -104,8 +105,9 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
         state, cluster, workloads, servables, TensorFlowServing(), _templates(settings, blobs), settings.bridge.enabled
     )
     rollouts = Rollouts(
-        state, cluster, workloads, queue, executor, _rollout_policy(settings), settings.rollout.look_again_seconds, _now
-    )
+        state, documents, cluster, workloads, queue, executor, _rollout_policy(settings),
+        settings.rollout.look_again_seconds, _now,
+    )  # fmt: skip
     costs = Costs(
         Prices(settings.prices.per_hour, settings.prices.currency),
         settings.cluster.gpu_nodes,

@@ -181,7 +181,7 @@ class Deployed:
         self.server = FakeServer(self.kubernetes, self.servables)
         self.state = State(self.documents, self.world.clock)
         self.azure: Cluster = DeletableCluster(self.cluster, self.state)  # what the use cases are given
-        self.waker = Waker(self.state, self.queue, IdleSettings().wake_seconds, self.world.clock)
+        self.waker = Waker(self.state, self.queue, IdleSettings().wake_seconds, IDLE.restart_gap, self.world.clock)
         self.steps: list[str] = []
         self.poison: list[str] = []
         self.gpus = gpus
@@ -214,7 +214,9 @@ class Deployed:
         policy = RolloutPolicy(
             self.gpus, POLICY.cluster_limit, POLICY.pods_limit, POLICY.prove_limit, POLICY.drain, self.cluster.pools
         )
-        self.rollouts = Rollouts(self.state, self.azure, self.kubernetes, self.queue, executor, policy, 2, clock)
+        self.rollouts = Rollouts(
+            self.state, self.documents, self.azure, self.kubernetes, self.queue, executor, policy, 2, clock
+        )
         self.removals = Removals(
             self.state, self.documents, self.store, self.servables, self.azure, self.kubernetes, self.queue, clock
         )

@@ -94,7 +94,9 @@ class RealRollouts(Deployed):
         executor = Executor(
             self.state, self.azure, self.real, self.servables, self.store, self.answering, templates, clock
         )
-        self.rollouts = Rollouts(self.state, self.azure, self.real, self.queue, executor, self.policy, 1, clock)
+        self.rollouts = Rollouts(
+            self.state, self.documents, self.azure, self.real, self.queue, executor, self.policy, 1, clock
+        )
         bridges = Bridges(
             self.state, self.azure, self.real, self.servables, self.answering, templates, enabled=self.bridged
         )
