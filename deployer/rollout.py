@@ -2,10 +2,11 @@
 
     observe (record, cluster, objects) → plan → note where the rollout stands → execute → ask to be called again
 
-The function may be killed between any two of these, and called twice: what is observed next decides. Each look asks for the
-next, so that a second message would go on beside the first for as long as the rollout lasts. Therefore looks form a chain:
-whoever asks anew begins another, and what the one before had asked for is passed over when it comes. What is ordered of Azure is
+The function may be killed between any two of these, and called twice: what is observed next decides. What is ordered of Azure is
 observed and planned once more under the cluster's lease, which the idle ladder takes as well: nothing is ordered twice.
+
+Each look asks for the next, so that a second message would go on beside the first for as long as the rollout lasts. Therefore
+looks form a chain: whoever asks anew begins another, and what the one before had asked for is passed over when it comes.
 """
 
 from dataclasses import dataclass, replace
