@@ -9,7 +9,7 @@ from deployer.activity import last_requests
 from deployer.errors import NotFound
 from deployer.ledger import Ledger
 from deployer.names import is_model_name
-from deployer.ports import Clock, Cluster
+from deployer.ports import Clock
 from deployer.record import ModelRecord, OrderKind
 from deployer.removal import Removals
 from deployer.retrying import Retries
@@ -29,7 +29,6 @@ class Control:
     """What users read and command."""
 
     state: State
-    cluster_resource: Cluster
     teardown: Teardown
     ledger: Ledger
     removals: Removals
@@ -40,8 +39,8 @@ class Control:
     clock: Clock
 
     def models(self) -> dict[str, Any]:
-        """All models, by name."""
-        return {"models": [summary(record) for record in self._records()]}
+        """All models, by name: one listing of the state container, whatever their number."""
+        return {"models": [summary(glance) for glance in self.state.glances() if not glance.removed]}
 
     def model(self, name: str) -> dict[str, Any]:
         """One model, whole.
@@ -53,11 +52,13 @@ class Control:
         newest = [item.version for item in record.versions][-_TIMELINES:]
         stages = [stage for version in newest for stage in self.state.stages_of(record, version)]
         view = model_view(record, stages, self.state.history(record, newest=_DECISIONS))
-        last = last_requests(self.teardown.documents, name).get(name)
+        last = last_requests(self.teardown.documents).get(name)
         return view | {"last_request": last.isoformat() if last else None, **openapi.endpoint(record)}
 
     def openapi(self, name: str | None = None, *, keyed: bool = False) -> dict[str, Any]:
         """The OpenAPI document of one model (``keyed``: for who has its key), or of all and of what is asked of them.
+
+        That of all is a listing and a read of each record: the schemas stand nowhere else.
 
         Raises:
             NotFound: there is none of that name.
@@ -93,12 +94,11 @@ class Control:
         return {"name": name, "removed": self.removals.remove(name, uploads=uploads, by=BY_COMMAND), "uploads": uploads}
 
     def cluster(self) -> dict[str, Any]:
-        """The cluster and what the idle ladder does next."""
-        decision = self.teardown.decide()
+        """The cluster and what the idle ladder does next: one listing of the models, and one of what was asked."""
+        situation, decision = self.teardown.next()
         return cluster_view(
-            self.cluster_resource.state(), self.state.cluster(), decision, pool=self.gpu_pool,
-            all_asleep=all(record.asleep for record in self._records() if record.desired is not None),
-            now=self.clock(),
+            situation.cluster, situation.record, decision, pool=self.gpu_pool,
+            all_asleep=all(use.asleep for use in situation.uses), now=self.clock(),
         )  # fmt: skip
 
     def order(self, kind: OrderKind, minutes: float | None) -> dict[str, Any]:
@@ -136,5 +136,5 @@ class Control:
         return self.state.model(name)
 
     def _records(self) -> list[ModelRecord]:
-        found = [record for name in self.state.models() if (record := self.state.find(name)) is not None]
-        return [record for record in found if record.removed is None or not record.removed.done]
+        shown = [glance.name for glance in self.state.glances() if not glance.removed]
+        return [record for name in shown if (record := self.state.find(name)) is not None]

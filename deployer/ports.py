@@ -61,8 +61,8 @@ class Documents(Protocol):
     def put(self, path: str, data: bytes) -> None:
         """Writes whatever is there: for notes that only ever grow newer."""
 
-    def remove(self, path: str) -> None:
-        """Removes the document, if it is there."""
+    def remove(self, path: str, *, etag: str | None = None) -> None:
+        """Removes the document, if it is there, and with the ETag of a listing only if it is still that one."""
 
     def listing(self, prefix: str) -> Iterable[BlobRef]:
         """The documents whose path begins so."""

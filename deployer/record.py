@@ -223,30 +223,6 @@ class ModelRecord(Document):
         return self.asleep or self.desired is None or (self.route is not None and self.route.version == self.desired)
 
 
-class Glance(Document):
-    """What the sweep must know of a model in order to leave it alone. It goes into a header: plain ASCII, and short."""
-
-    name: str
-    updated: datetime | None = None
-    settled: bool = True
-    fingerprint: str | None = None
-    upload: UploadState | None = None
-    due: datetime | None = None
-    after: datetime | None = None
-    removing: bool = False
-
-
-def glance_of(record: ModelRecord) -> Glance:
-    """What the sweep must know of this record."""
-    upload = record.upload
-    return Glance(
-        name=record.name, updated=record.updated, settled=record.settled,
-        fingerprint=upload.fingerprint if upload else None, upload=upload.state if upload else None,
-        due=upload.due if upload else None, after=record.setback.until if record.setback else None,
-        removing=record.removed is not None and not record.removed.done,
-    )  # fmt: skip
-
-
 class Operation(Document):
     """A long Azure operation under way; ``token`` resumes it in any process."""
 

@@ -6,41 +6,20 @@ from typing import Any
 
 from deployer.economy import RUNGS, Economy
 from deployer.forecast import Coming, Situation
+from deployer.glance import Glance, glance_of
 from deployer.idle import Decision, DeleteCluster, EmptyPool, SleepModels, Stay, StopCluster, WakeModels, Withheld
 from deployer.ports import ClusterState
 from deployer.record import ClusterRecord, ModelRecord
 from deployer.timeline import Entry, Stage
 
 
-def state_of(record: ModelRecord) -> str:
-    """One word for where a model stands; ``failed`` speaks of its newest upload, whatever still serves."""
-    upload = record.upload
-    if record.removed is not None and (upload is None or upload.state == "removed"):
-        return "removing"
-    if upload is not None and upload.state not in ("published", "serving", "deleted", "removed"):
-        return upload.state
-    if upload is not None and upload.state == "deleted" and record.desired is None:
-        return "retired"
-    if not record.settled:
-        return "rolling"
-    if record.asleep:
-        return "asleep"
-    return "serving" if record.route is not None else "failed"
-
-
-def summary(record: ModelRecord) -> dict[str, Any]:
+def summary(glance: Glance) -> dict[str, Any]:
     """A model in the list of models."""
-    upload = record.upload
-    serving = record.route.version if record.route else record.desired if record.asleep else None
-    setback = record.setback
-    reason = upload.reason if upload is not None and upload.reason else setback.reason if setback is not None else None
-    hint = upload.hint if upload is not None and upload.reason else None
-    if hint is None and setback is not None:
-        hint = f"It is tried again at {setback.until:%H:%M} UTC, or now by 'slipway retry {record.name}'."
     return {
-        "name": record.name, "state": state_of(record), "version": serving, "desired": record.desired,
-        "asleep": record.asleep, "reason": reason, "hint": hint,
-        "updated": record.updated.isoformat(),
+        "name": glance.name, "state": glance.state,
+        "version": glance.route if glance.route is not None else glance.desired if glance.asleep else None,
+        "desired": glance.desired, "asleep": glance.asleep, "reason": glance.reason, "hint": glance.hint,
+        "updated": glance.updated.isoformat(),
     }  # fmt: skip
 
 
@@ -50,7 +29,7 @@ def model_view(record: ModelRecord, timeline: Sequence[Stage], history: Sequence
     stages = [*timeline]
     if upload is not None and upload.version is None:
         stages.extend(upload.stages)
-    return summary(record) | {
+    return summary(glance_of(record)) | {
         "classify_url": f"/api/classify/{record.name}",
         "upload": None if upload is None else upload.model_dump(mode="json", exclude={"fingerprint", "stages"}),
         "rollout": None

@@ -116,7 +116,7 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
         state, documents, cluster, workloads, waker, ledger, _idle_policy(settings), defaults, costs, _now, bridges
     )
     control = Control(
-        state, cluster, teardown, ledger, removals, retries, Rollbacks(state, store, queue, _now),
+        state, teardown, ledger, removals, retries, Rollbacks(state, store, queue, _now),
         settings.cluster.gpu_pool, timedelta(minutes=settings.idle.order_minutes), _now,
     )  # fmt: skip
     notes = ActivityNotes(documents, settings.idle.activity_seconds, time.monotonic)

@@ -232,7 +232,7 @@ class Deployed:
             self.costs, clock, bridges,
         )  # fmt: skip
         self.control = Control(
-            self.state, self.azure, self.teardown, self.ledger, self.removals, self.retries,
+            self.state, self.teardown, self.ledger, self.removals, self.retries,
             Rollbacks(self.state, self.store, self.queue, clock), "gpu", timedelta(minutes=60), clock,
         )  # fmt: skip
         self.doctor = Doctor(

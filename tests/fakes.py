@@ -141,9 +141,11 @@ class Container:
             blob = self.blobs.get(path)
             return None if blob is None else StoredDocument(blob.data, blob.etag)
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, *, etag: str | None = None) -> None:
         with self._effect("remove", path):
-            self.blobs.pop(path, None)
+            blob = self.blobs.get(path)
+            if blob is not None and etag in (None, blob.etag):
+                del self.blobs[path]
 
     def _effect(self, what: str, path: str, *, changes: bool = True) -> AbstractContextManager[None]:
         return self.world.effect(f"{self._name}.{what}", path, changes=changes)

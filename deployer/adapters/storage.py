@@ -104,10 +104,13 @@ class BlobContainer:
                 return None
             raise
 
-    def remove(self, path: str) -> None:
-        """Removes the blob, if it is there."""
-        with _named(f"remove '{path}'"), contextlib.suppress(ResourceNotFoundError):
-            self._container.delete_blob(path)
+    def remove(self, path: str, *, etag: str | None = None) -> None:
+        """Removes the blob, if it is there, and with the ETag of a listing only if it is still that one."""
+        same: dict[str, Any] = (
+            {} if etag is None else {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
+        )
+        with _named(f"remove '{path}'"), contextlib.suppress(ResourceNotFoundError, ResourceModifiedError):
+            self._container.delete_blob(path, **same)
 
 
 class BlobDocuments(BlobContainer):

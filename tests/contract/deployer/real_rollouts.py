@@ -105,7 +105,6 @@ class RealRollouts(Deployed):
         )
         self.control = Control(
             self.state,
-            self.azure,
             self.teardown,
             self.ledger,
             self.removals,

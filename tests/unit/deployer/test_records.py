@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from deployer.errors import Conflict, NotFound, SlipwayError
+from deployer.glance import glance_of
 from deployer.record import (
     KEPT_WAKE_TIMES,
     ClusterRecord,
@@ -17,7 +18,6 @@ from deployer.record import (
     Route,
     VersionRecord,
     Wake,
-    glance_of,
     wake_begun,
     wake_deepened,
     wake_ended,
