@@ -52,7 +52,8 @@ def model(console: Console, shown: Document, target: Target) -> None:
         console.print(f"  rollout of v{rollout['version']}: {escape(rollout['message'] or rollout['step'])}")
     upload = shown.get("upload") or {}
     if shown.get("reason"):
-        wrong = shown["state"] not in ("serving", "asleep", "rolling")  # else it tells why another than the newest serves
+        # Else it tells why another version than the newest serves.
+        wrong = shown["state"] not in ("serving", "asleep", "rolling")
         console.print(f"  {state_mark('failed' if wrong else 'rolling', shown['reason'])}")
         if shown.get("hint"):
             console.print(f"  {escape(shown['hint'])}")
