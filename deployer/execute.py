@@ -39,6 +39,7 @@ from deployer.steps import (
 )
 from deployer.tags import tag_upload
 from deployer.templates import Templates
+from deployer.wake_stages import spent
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ class Executor:
             return after.but(setback=None)
 
         on_gpu = record.version(version).serve.gpus > 0
-        self.state.change_cluster(lambda before: _given(wake_ended(before, record.name, self.clock()), on_gpu=on_gpu))
+        self.state.change_cluster(lambda before: _given(_woken(before, record, self.clock()), on_gpu=on_gpu))
         after = self.state.change(record.name, switched)
         if after.route is None or after.route.version != version:
             return
@@ -254,6 +255,13 @@ class Executor:
         self.state.change_cluster(lambda before: wake_ended(before, record.name, now, serves=False).but(refused=()))
         if not tried:  # else its requests are to end first: the plan retires it after a while
             self.workloads.delete_version(record.name, step.version)  # last: the cluster may be what does not answer
+
+
+def _woken(before: ClusterRecord, model: ModelRecord, now: datetime) -> ClusterRecord:
+    """The record after a model's wake, with the time that each stage took."""
+    wake, status = before.wakes.get(model.name), model.rollout
+    stages = spent(status.reached, wake.started, now) if wake is not None and status is not None else {}
+    return wake_ended(before, model.name, now, stages=stages)
 
 
 def _given(record: ClusterRecord, *, on_gpu: bool) -> ClusterRecord:

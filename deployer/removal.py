@@ -11,8 +11,9 @@ nothing of it is removed. The record stays, for its version numbers must never b
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from deployer.errors import ClusterUnreachable, UploadRefused
+from deployer.errors import ClusterDeleted, ClusterUnreachable, UploadRefused
 from deployer.names import bridge_name, part_of
 from deployer.ports import Clock, Cluster, Documents, RolloutQueue, ServableStore, UploadStore, Workloads
 from deployer.publishing import unpublish
@@ -97,14 +98,14 @@ class Removals:
                 return True
             if record.removed.done:
                 return True
-            stopped = self.cluster.state().power == "Stopped"  # nothing of it runs; its objects go when that does again
-            if not stopped and not self._objects_gone(record):
+            objects = self._remove_objects(record)
+            if objects == "kept":
                 return False
             if not record.removed.emptied:
                 lease.check()
                 self._empty(model, record.removed)
                 self.state.change(model, _emptied)
-            if stopped:
+            if objects == "stopped":
                 return False
             now = self.clock()
             self.state.change(model, lambda before: _done(before).noting(now, "removal", "all of it is gone"))
@@ -118,15 +119,20 @@ class Removals:
         self.state.forget_figures(model)
         self.state.forget_keys(model)
 
-    def _objects_gone(self, record: ModelRecord) -> bool:
+    def _remove_objects(self, record: ModelRecord) -> Literal["gone", "stopped", "kept"]:
+        """Takes the model out of Kubernetes. ``stopped``: nothing of it runs, and its objects go when the cluster does again."""
         try:
+            if self.cluster.state().power == "Stopped":
+                return "stopped"
             self.workloads.delete_model(record.name)
             if record.bridge is not None:
                 self.workloads.delete_model(bridge_name(record.name))
+        except ClusterDeleted:
+            return "gone"  # with the cluster
         except ClusterUnreachable as error:
             log.warning("'%s' is not removed from the cluster yet: %s", record.name, error.message)
-            return False
-        return True
+            return "kept"
+        return "gone"
 
     def _drop_uploads(self, model: str, dropped: Mapping[str, str]) -> None:
         """Removes what lay there when the removal was commanded; what came later is another upload."""

@@ -11,6 +11,7 @@ from typing import cast
 from deployer.bridging import Bridges
 from deployer.control import Control
 from deployer.conversion import Conversion
+from deployer.deleted_cluster import DeletableCluster
 from deployer.doctor import Doctor
 from deployer.economy import Costs
 from deployer.errors import SlipwayError
@@ -176,11 +177,11 @@ class Deployed:
         self.queue = FakeQueue(self.world)
         self.exporter = FakeExporter()
         self.cluster = FakeCluster(self.world, self.pace, pool_count=pool_count)
-        self.azure: Cluster = self.cluster  # what the use cases are given
         self.kubernetes = FakeKubernetes(self.world, self.cluster, self.pace)
         self.server = FakeServer(self.kubernetes, self.servables)
         self.state = State(self.documents, self.world.clock)
-        self.waker = Waker(self.state, self.queue, IdleSettings().wake_seconds, self.world.clock)
+        self.azure: Cluster = DeletableCluster(self.cluster, self.state)  # what the use cases are given
+        self.waker = Waker(self.state, self.queue, IdleSettings().wake_seconds, IDLE.restart_gap, self.world.clock)
         self.steps: list[str] = []
         self.poison: list[str] = []
         self.gpus = gpus
@@ -213,7 +214,9 @@ class Deployed:
         policy = RolloutPolicy(
             self.gpus, POLICY.cluster_limit, POLICY.pods_limit, POLICY.prove_limit, POLICY.drain, self.cluster.pools
         )
-        self.rollouts = Rollouts(self.state, self.azure, self.kubernetes, self.queue, executor, policy, 2, clock)
+        self.rollouts = Rollouts(
+            self.state, self.documents, self.azure, self.kubernetes, self.queue, executor, policy, 2, clock
+        )
         self.removals = Removals(
             self.state, self.documents, self.store, self.servables, self.azure, self.kubernetes, self.queue, clock
         )
@@ -260,7 +263,7 @@ class Deployed:
                 self._deliver(blob, self._take, self._upload_given_up)
                 watch()
             while (message := self.queue.take()) is not None:
-                self._deliver(message.model, self._advance, self._rollout_given_up)
+                self._deliver(message.model, self._look(message.chain), self._rollout_given_up)
                 watch()
             self._until_next(end)
         return self
@@ -287,8 +290,13 @@ class Deployed:
         self.documents.put(f"activity/{model}/instance", b"")
         self.waker.wake(model, by="request")
 
-    def _advance(self, model: str) -> None:
-        step = self.rollouts.advance(model)
+    def _look(self, chain: str | None) -> Callable[[str], None]:
+        """What a message calls; when it comes again, as of nobody's asking."""
+        chains = iter([chain])
+        return lambda model: self._advance(model, next(chains, None))
+
+    def _advance(self, model: str, chain: str | None) -> None:
+        step = self.rollouts.advance(model, chain)
         name = type(step).__name__
         if step is not None and (not self.steps or self.steps[-1] != name):
             self.steps.append(name)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from deployer.glance import metadata_of
+from deployer.glance import glance_of, told_by
 from deployer.record import ENDED, GONE, ModelRecord
 from deployer.resolution import Upload, newest_uploads
 from tests.deployed import Deployed
@@ -71,7 +71,7 @@ class Holding:
             if record is None:
                 continue
             self._versions_only_grow(record)
-            assert self.deployed.documents.blobs[f"models/{model}.json"].metadata == metadata_of(record)
+            assert told_by(self.deployed.documents.blobs[f"models/{model}.json"].metadata) == glance_of(record)
             files = self.deployed.servables.blobs
             for number in (*_routed(record), record.desired):
                 assert number is None or f"{model}/{number}/saved_model.pb" in files, told(record)

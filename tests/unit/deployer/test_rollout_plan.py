@@ -112,9 +112,9 @@ STARTING = work(2, complete=False)
         # the cluster first
         (record(1), STOPPED, seen(), WakeCluster(start=True, nodes=1, pool="gpu")),
         (record(1), NO_POOL, seen(), WakeCluster(start=False, nodes=1, pool="gpu")),
-        (record(1), NO_NODE, seen(), AwaitCluster("a GPU node is joining")),
-        (record(1), SILENT, seen(), AwaitCluster("the Kubernetes API does not answer yet")),
-        (record(1), BUSY, seen(), AwaitCluster("the cluster is updating")),
+        (record(1), NO_NODE, seen(), AwaitCluster("a GPU node is joining", "gpu-node")),
+        (record(1), SILENT, seen(), AwaitCluster("the Kubernetes API does not answer yet", "cluster")),
+        (record(1), BUSY, seen(), AwaitCluster("the cluster is updating", "gpu-pool")),
         (record(1, serve=serve("auto", gpus=0)), NO_POOL, seen(), Apply(1, 1)),
         (record(1, serve=serve("auto", gpus=0)), STOPPED, seen(), WakeCluster(start=True, nodes=1, pool="gpu")),
         # woken from 'pods': the version's Deployment stands at 0
@@ -218,7 +218,10 @@ def test_what_cannot_serve_is_given_up_for_the_one_before(
         (record(2, 1, rollout=rollout(1, "AwaitPods", ago=LATE)), ROOM, seen(work(1), STARTING), AwaitPods("v2 is starting")),
         (record(2, 1, rollout=rollout(2, "AwaitPods", ago=LATE)), ROOM, seen(work(1), work(2)), Prove(2, "http://v2")),
         (record(2, 1, rollout=rollout(2, "Prove", ago=999)), ROOM, seen(work(1), work(2)), Prove(2, "http://v2")),
-        (record(2, rollout=rollout(2, "AwaitCluster", ago=1799)), NO_NODE, seen(), AwaitCluster("a GPU node is joining")),
+        (
+            record(2, rollout=rollout(2, "AwaitCluster", ago=1799)), NO_NODE, seen(),
+            AwaitCluster("a GPU node is joining", "gpu-node"),
+        ),
     ],
 )  # fmt: skip
 def test_nothing_is_given_up_before_its_time_or_for_another_steps_time(
@@ -229,7 +232,7 @@ def test_nothing_is_given_up_before_its_time_or_for_another_steps_time(
 
 def test_a_failed_operation_is_begun_again_after_a_while() -> None:
     failed = replace(NO_POOL, failure="AllocationFailed: none", failed=NOON - timedelta(seconds=59))
-    assert step(record(1), failed) == AwaitCluster("AllocationFailed: none")
+    assert step(record(1), failed) == AwaitCluster("AllocationFailed: none", "gpu-pool")
     later = replace(failed, failed=NOON - timedelta(seconds=60))
     assert step(record(1), later) == WakeCluster(start=False, nodes=1, pool="gpu")
     assert step(record(1), replace(later, state=NO_NODE.state)) == WakeCluster(start=False, nodes=1, pool="gpu")
