@@ -9,7 +9,7 @@ tells (``deployer.glance``). Before anything is done to a model, its record is r
 the cluster goes, all are listed again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -71,6 +71,7 @@ class Teardown:
     costs: Costs
     clock: Clock
     bridges: Bridges
+    lost: Callable[[], Sequence[str]]  # models that were published and have no record
 
     def decide(self) -> Decision:
         """What would go now, if the timer looked."""
@@ -80,7 +81,7 @@ class Teardown:
         """What is, and what would go now, if the timer looked."""
         now, (situation, _) = self.clock(), self._situation()
         economy = self.costs.economy(situation.cluster, situation.record.wake_times)
-        return situation, situation.plan(self.policy, economy, now)
+        return situation, self._unless_lost(situation.plan(self.policy, economy, now))
 
     def coming(self, until: timedelta) -> tuple[Situation, tuple[Coming, ...]]:
         """What is, and what would be done in this time if nobody asked anything."""
@@ -104,7 +105,9 @@ class Teardown:
                 return None
             economy = self.costs.economy(situation.cluster, situation.record.wake_times)
             brought_back = self._bring_back(situation, models)
-            decision = plan_idle(situation.uses, situation.cluster, situation.record, self.policy, economy, now)
+            decision = self._unless_lost(
+                plan_idle(situation.uses, situation.cluster, situation.record, self.policy, economy, now)
+            )
             self.state.change_cluster(lambda before: before.but(looked=now))
             log.info("idle: %s", decision)
             held.check()
@@ -117,6 +120,15 @@ class Teardown:
             self.ledger.look(self.cluster.state(), self.state.cluster(), models)
             self.bridges.run(models)
             return decision
+
+    def _unless_lost(self, decision: Decision) -> Decision:
+        """Takes nothing from under models that may be running while nothing is remembered of them."""
+        if not isinstance(decision, EmptyPool | StopCluster | DeleteCluster) or not (lost := self.lost()):
+            return decision
+        names = ", ".join(lost[:5]) + (", …" if len(lost) > 5 else "")
+        return Stay(
+            f"the records of {names} are lost, and they may be running: 'slipway doctor --repair' makes them anew"
+        )
 
     def look(self) -> None:
         """Writes into the ledger what runs now, if it is something else than it says."""

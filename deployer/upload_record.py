@@ -147,9 +147,9 @@ def held(
 ) -> ModelRecord:
     """The version is not to serve before its owner accepts what it changes for clients of version ``than``."""
     status = _mine(record, upload)
-    reason = f"v{version} is held back, for it breaks what clients of v{than} rely on: " + "; ".join(
-        line.removeprefix("! ") for line in change if line.startswith("! ")
-    )
+    breaks = "; ".join(line.removeprefix("! ") for line in change if line.startswith("! "))
+    why = f"it breaks what clients of v{than} rely on: {breaks}"
+    reason = f"v{version} is held back, for {why}"
     hint = f"When clients are ready, set 'accept_schema_change: true' in {record.name}.yaml: the version then serves as it is."
     kept = record.version(version).but(serve=serve, state="held", reason=reason, hint=hint, schema_change=tuple(change))
     status = status.but(
@@ -157,7 +157,7 @@ def held(
     )
     after = record.but(upload=status).with_version(kept)
     after = after.with_stages(*(stage.but(version=version) for stage in _mine(record, upload).stages))
-    return after.noting(now, who(upload), f"v{version} held back", reason)
+    return after.noting(now, who(upload), f"v{version} held back", why)
 
 
 def _superseded(record: ModelRecord, version: int) -> ModelRecord:

@@ -116,8 +116,9 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     ledger = Ledger(documents, costs, _now)
     defaults = IdleDefaults(settings.idle.after, settings.idle.keep_awake, frozenset(settings.idle.days_off))
     teardown = Teardown(
-        state, documents, cluster, workloads, waker, ledger, _idle_policy(settings), defaults, costs, _now, bridges
-    )
+        state, documents, cluster, workloads, waker, ledger, _idle_policy(settings), defaults, costs, _now, bridges,
+        repairs.lost,
+    )  # fmt: skip
     control = Control(
         state, teardown, ledger, removals, retries, Rollbacks(state, store, queue, _now),
         settings.cluster.gpu_pool, timedelta(minutes=settings.idle.order_minutes), _now,

@@ -232,7 +232,7 @@ class Deployed:
         )
         self.teardown = Teardown(
             self.state, self.documents, self.azure, self.kubernetes, self.waker, self.ledger, IDLE, self.defaults,
-            self.costs, clock, bridges,
+            self.costs, clock, bridges, repairs.lost,
         )  # fmt: skip
         self.control = Control(
             self.state, self.teardown, self.ledger, self.removals, self.retries,

@@ -45,6 +45,11 @@ OPTIONS = [
     "rollout: canary\ncanary: {share: 20, minutes: 2}\nkeep_versions: 1", "unknown: key",
 ]  # fmt: skip
 
+BAD_PODS = [
+    Told(answer=7.0), Told(failure=PodFailure("CrashLoopBackOff", "exit code 1", fatal=True)),
+    Told(failure=PodFailure("NotReady", "", fatal=False)),
+]  # fmt: skip
+
 blobs = st.sampled_from(sorted(BLOBS))
 models = st.sampled_from(MODELS)
 contents = st.sampled_from(CONTENTS)
@@ -113,6 +118,17 @@ class AnyHistory(RuleBasedStateMachine):
             content = bundle_index({0: 300})
         self.deployed.store.drop(name, content)
         self.holding.recalled.discard("birds")
+
+    @rule(
+        blob=blobs, text=st.sampled_from(OPTIONS), number=st.integers(0, 9), seconds=st.sampled_from([3, 15, 60, 600]),
+        told=st.sampled_from([*[Told()] * 4, *BAD_PODS]),
+    )  # fmt: skip
+    def release(self, blob: str, text: str, number: int, seconds: int, told: Told) -> None:
+        """Another content with other options, whose version may be no good."""
+        record = self.holding.record(BLOBS[blob])
+        self.deployed.kubernetes.told[f"tfs-{BLOBS[blob]}-v{record.next_version if record else 1}"] = told
+        self.deployed.store.drop(blob.replace(".keras", ".yaml"), text, event=False)
+        self.drop_and_wait(blob, f"content {number}".encode(), seconds)
 
     @rule(blob=blobs)
     def tell_again(self, blob: str) -> None:
@@ -240,10 +256,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule(
         name=st.sampled_from(["tfs-cats-v", "tfs-dogs-v2-v", "tfs-birds-v", "tfs-cats--bridge-v"]), version=st.integers(1, 4),
-        told=st.sampled_from([
-            Told(), Told(answer=7.0), Told(failure=PodFailure("CrashLoopBackOff", "exit code 1", fatal=True)),
-            Told(failure=PodFailure("NotReady", "", fatal=False)),
-        ]),
+        told=st.sampled_from([Told(), *BAD_PODS]),
     )  # fmt: skip
     def pods(self, name: str, version: int, told: Told) -> None:
         self.deployed.kubernetes.told[f"{name}{version}"] = told
@@ -320,5 +333,5 @@ class AnyHistory(RuleBasedStateMachine):
 
 TestAnyHistory = AnyHistory.TestCase
 TestAnyHistory.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )

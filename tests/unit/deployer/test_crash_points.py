@@ -1,7 +1,6 @@
 """A kill, an error or a timeout at any call to the outside changes nothing of how it ends."""
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from exporter import NotAModel, Stage, TimedOut
 from tests.deployed import Deployed
 from tests.fake_cluster import Told
 from tests.unit.deployer.bundles import bundle_index, saved_model
-from tests.unit.deployer.crashing import Fault, Flow, disturbed, outcome, points
+from tests.unit.deployer.crashing import Fault, Flow, counted, disturbed, ends_as_if_nothing_had_happened, outcome
 
 REFUSAL = NotAModel("It is no model.", hint="Save it again.", stage=Stage.SCAN)
 LATE = TimedOut("It took too long.", hint="Raise the limit.", stage=Stage.LOAD)
@@ -126,7 +125,7 @@ FLOWS = [
     Flow("upload deleted", deleted, one_serves, retire_deleted=True),
     Flow("repaired", repaired, state_lost),
 ]  # fmt: skip
-UNDISTURBED = {flow.name: disturbed(flow) for flow in FLOWS}
+UNDISTURBED = {flow: disturbed(flow) for flow in FLOWS}
 ENDS: dict[str, object] = {
     "first version": 1, "second version": 2, "surge": 2, "directory": 2, "overwritten": 2, "broken version": 1,
     "broken beside": 1,
@@ -146,25 +145,18 @@ def folders_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("fault", list(Fault))
 @pytest.mark.parametrize("flow", FLOWS, ids=[flow.name for flow in FLOWS])
 def test_it_ends_as_if_nothing_had_happened(flow: Flow, fault: Fault) -> None:
-    expected = outcome(UNDISTURBED[flow.name])
-    for at in points(flow, UNDISTURBED[flow.name], fault):
-        found = outcome(disturbed(flow, fault, at))
-        assert {"at": at, **found} == {"at": at, **expected}
+    ends_as_if_nothing_had_happened(flow, fault, UNDISTURBED[flow])
 
 
 def test_the_undisturbed_flows_end_where_they_should(capsys: pytest.CaptureFixture[str]) -> None:
     """Else equality with them would mean nothing."""
     ends = {}
-    for name, deployed in UNDISTURBED.items():
+    for flow, deployed in UNDISTURBED.items():
         found = outcome(deployed)
-        ends[name] = "gone" if found.get("record", ...) is None else deployed.serving("cats")
+        ends[flow.name] = "gone" if found.get("record", ...) is None else deployed.serving("cats")
         assert found.get("settled", True) and not deployed.poison
     assert ends == ENDS
-    counts = {fault: sum(len(points(flow, UNDISTURBED[flow.name], fault)) for flow in FLOWS) for fault in Fault}
-    with capsys.disabled():
-        told = ", ".join(f"{count} {fault}s" for fault, count in counts.items())
-        sys.stdout.write(f"\ncrash points: {told}, over {len(FLOWS)} flows\n")
-    assert counts[Fault.KILL] > 500
+    assert counted(UNDISTURBED, capsys)[Fault.KILL] > 500
 
 
 def test_what_serves_is_the_record_that_was_lost() -> None:
