@@ -21,7 +21,7 @@ from deployer.record import ModelRecord
 from deployer.request import images, remote, render
 from deployer.request.breaker import Breaker, Breakers
 from deployer.request.forward import Connections, Lost, Outgoing, Response
-from deployer.request.parse import ClassifyRequest, Wanted
+from deployer.request.parse import ClassifyRequest, Wanted, worked
 from deployer.request.recovery import Recovery
 from deployer.request.routes import LOOK_SECONDS, Routes, Target, beside
 from deployer.request.serving_api import ServingCall
@@ -86,7 +86,7 @@ class Proxy:
         pictures = request.images
         if request.url is not None:
             pictures = (await self._fetched(model, request.url),)
-        body = render.request_body(pictures)
+        body = await worked(lambda: render.request_body(pictures), sum(map(len, pictures)))
 
         def outgoing(record: ModelRecord, target: Target) -> Outgoing:
             _must_classify(record, target)
