@@ -20,7 +20,9 @@ def test_looks_at_10_and_at_60_models_cost_the_same_calls(storage: Storage) -> N
     kinds = {name: look.calls for name, look in found[60].items()}
     assert kinds["list of models"] == {"list": 1}
     assert kinds["sweep"]["list"] == 3  # models, uploads, operations
-    assert kinds["idle check"]["list"] == 4  # models, the ledger's months; notes of requests, to gather and to read them
+    assert (
+        kinds["idle check"]["list"] == 4
+    )  # models, the ledger's months; notes of requests, to gather and to read them
     assert kinds["upload"]["queue"] == 1
 
 
