@@ -49,6 +49,7 @@ _STAGES = {
 _LOOKED = timedelta(seconds=30)
 _LONG_WAIT = 30  # seconds between two looks at what takes many minutes
 _TRIAL = 10  # seconds between two looks at a version on trial
+_SOON = timedelta(seconds=30)  # a small model's pod on a warm node is there by then, and is looked for each second
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Rollouts:
         with span("rollout.step", {"model": record.name, "step": type(step).__name__}):
             at_once = self._perform(record, step)
         if not isinstance(step, Settled):
-            self.queue.ask(record.name, delay_seconds=0 if at_once else self._pause(step))
+            self.queue.ask(record.name, delay_seconds=0 if at_once else self._pause(record, step))
         return step
 
     def _perform(self, record: ModelRecord, step: Step) -> bool:
@@ -103,8 +104,10 @@ class Rollouts:
         with refusals_noted(self.state, self.clock, None if step.start else step.pool):
             return self.executor.perform(record, step)
 
-    def _pause(self, step: Step) -> int:
+    def _pause(self, record: ModelRecord, step: Step) -> int:
         match step:
+            case AwaitPods() if record.waited({"AwaitPods"}, self.clock()) < _SOON:
+                return min(self.look_again_seconds, 1)
             case AwaitRestart():
                 return max(self.look_again_seconds, _LONG_WAIT)
             case AwaitCanary():

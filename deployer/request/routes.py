@@ -20,7 +20,7 @@ from deployer.settings import ProxySettings
 from deployer.state import State
 from deployer.waking import Waker
 
-LOOK_SECONDS = 0.5  # between two looks at the record of a model that is on its way
+LOOK_SECONDS = 0.5  # between two looks at the record of a model that is on its way, or whose next version is
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class Routes:
         """
         known = self._known.get(model)
         if known is not None and not fresh:
-            age = self._monotonic() - known.at
-            if age < self._settings.route_cache_seconds:
+            age, limit = self._monotonic() - known.at, self._settings.route_cache_seconds
+            if age < (min(limit, LOOK_SECONDS) if _moving(known.record) else limit):
                 return known.record
-            if age < 2 * self._settings.route_cache_seconds:
+            if age < 2 * limit:
                 self._look(model)
                 return known.record
         if not is_model_name(model):
@@ -149,6 +149,11 @@ class Routes:
             raise
         self._known[model] = _Known(record, self._monotonic())
         return record
+
+
+def _moving(record: ModelRecord) -> bool:
+    """Whether its route may change any moment."""
+    return record.rollout is not None and record.setback is None
 
 
 def _chosen(record: ModelRecord, route: Route, wanted: Wanted) -> Target:
