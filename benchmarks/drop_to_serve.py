@@ -32,11 +32,11 @@ from localcloud.cloud import REPOSITORY, LocalCloud, Options
 from localcloud.process import spawn, stop
 
 MODEL = "digits"
-UPLOADS = 5
+UPLOADS = 7
 TARGET = 3.0  # seconds, median
 _SETTINGS = {"SLIPWAY_ROLLOUT__DRAIN_SECONDS": "6"}  # after the answer; the next upload need not wait for longer
 _SECONDS = 120.0
-_LOOK = 0.03
+_ASK, _LOOK = 0.05, 0.1  # seconds between two requests, and between two looks at pods
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class _Dropping:
                 return time.time()
             if version > 1 and answer.status != 200:
                 raise SystemExit(f"A request was refused: {answer.status} {answer.body}")
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_ASK)
         raise SystemExit(f"v{version} did not answer within {_SECONDS:.0f} s.")
 
     async def _pod(self, version: int) -> tuple[float, float]:
