@@ -88,7 +88,8 @@ class Calls:
     async def _classified(self, request: Request, base: str) -> Reply:
         if "prefer" not in request.headers or not _later(request):
             return await http.classify(self.proxy, request, self.settings)
-        classify_request(request.headers, request.params, request.body, self.settings)
+        with self.proxy.holding(request.body):
+            classify_request(request.headers, request.params, request.body, self.settings)
         if _waits(request):
             with contextlib.suppress(Waking):
                 return await http.classify(self.proxy, request, self.settings)
@@ -152,8 +153,9 @@ class Calls:
             raise NotFound(
                 "unknown_model", f"'{asked.model[:60]}' is no name of a model.", "GET /api/models lists them."
             )
-        await asyncio.to_thread(self.state.model, asked.model)
-        found = await self.deferred.accept(asked)
+        with self.proxy.holding(asked.body):
+            await asyncio.to_thread(self.state.model, asked.model)
+            found = await self.deferred.accept(asked)
         address = f"{base}/operations/{found['id']}"
         headers = {
             "Location": address, "Operation-Location": address, "Preference-Applied": "respond-async",

@@ -1,12 +1,13 @@
 """Use cases behind ``/api/models`` and ``/api/cluster``: read what is; wake, sleep, retry and remove by command."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from deployer import openapi
 from deployer.activity import last_requests
-from deployer.errors import NotFound
+from deployer.errors import ClusterDeleted, NotFound
 from deployer.ledger import Ledger
 from deployer.names import is_model_name
 from deployer.ports import Clock
@@ -53,7 +54,9 @@ class Control:
         stages = [stage for version in newest for stage in self.state.stages_of(record, version)]
         view = model_view(record, stages, self.state.history(record, newest=_DECISIONS))
         last = last_requests(self.teardown.documents).get(name)
-        return view | {"last_request": last.isoformat() if last else None, **openapi.endpoint(record)}
+        return view | {
+            "last_request": last.isoformat() if last else None, "wake": self._wake(record), **openapi.endpoint(record)
+        }  # fmt: skip
 
     def openapi(self, name: str | None = None, *, keyed: bool = False) -> dict[str, Any]:
         """The OpenAPI document of one model (``keyed``: for who has its key), or of all and of what is asked of them.
@@ -94,12 +97,24 @@ class Control:
         return {"name": name, "removed": self.removals.remove(name, uploads=uploads, by=BY_COMMAND), "uploads": uploads}
 
     def cluster(self) -> dict[str, Any]:
-        """The cluster and what the idle ladder does next: one listing of the models, and one of what was asked."""
+        """The cluster and what the idle ladder does next: one listing of the models, and one of what was asked.
+
+        Only the records of models that wake are read whole.
+        """
         situation, decision = self.teardown.next()
-        return cluster_view(
-            situation.cluster, situation.record, decision, pool=self.gpu_pool,
+        record = situation.record
+        shown = cluster_view(
+            situation.cluster, record, decision, pool=self.gpu_pool,
             all_asleep=all(use.asleep for use in situation.uses), now=self.clock(),
         )  # fmt: skip
+        found = [model for name in record.wakes if (model := self.state.find(name)) is not None]
+        return shown | {
+            "wakes": [
+                {"model": model.name, **self.teardown.waker.progress(model, record).view()}
+                for model in found
+                if not model.settled
+            ]
+        }
 
     def order(self, kind: OrderKind, minutes: float | None) -> dict[str, Any]:
         """Wakes all models, or puts all to sleep, or holds all as it is: outranks the policy for so many minutes."""
@@ -116,7 +131,7 @@ class Control:
         """What the idle ladder would do in the next days if nobody asked anything; what each rung saves and costs."""
         situation, coming = self.teardown.coming(_FORESEEN)
         economy = self.teardown.costs.economy(situation.cluster, situation.record.wake_times)
-        return plan_view(situation, coming, economy, self.clock())
+        return plan_view(situation, coming, economy, self.teardown.costs.guesses, self.clock())
 
     def sums(self, month: str | None) -> dict[str, Any]:
         """The ledger of a month.
@@ -124,9 +139,17 @@ class Control:
         Raises:
             BadRequest: that is no month.
         """
-        self.teardown.look()
+        with suppress(ClusterDeleted):  # what was, can be read all the same
+            self.teardown.look()
         sums, lines = self.ledger.month(month)
         return sums.view() | {"lines": [line.model_dump(mode="json") for line in lines]}
+
+    def _wake(self, record: ModelRecord) -> dict[str, Any] | None:
+        """How far the model's wake is, if it wakes."""
+        if record.settled or record.route is not None:
+            return None
+        cluster = self.state.cluster()
+        return self.teardown.waker.progress(record, cluster).view() if record.name in cluster.wakes else None
 
     def _record(self, name: str) -> ModelRecord:
         if not is_model_name(name):

@@ -11,12 +11,14 @@
     │   ├── ClusterUnreachable    the Kubernetes API did not answer
     │   └── CloudRefused          Azure or Kubernetes refused or failed an operation
     │       └── AzureRefused      Azure Resource Manager did; says when to ask again, if Azure did
+    │           └── ClusterDeleted  there is none: the idle ladder deleted it
     └── Conflict                  somebody else wrote first: read again and decide again (409)
         └── LeaseLost             another instance may be at the same work by now: stop
 
 An SDK's error is chained as the cause. ``code`` is stable and documented in docs/reference/errors.md.
 """
 
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -94,6 +96,17 @@ class AzureRefused(CloudRefused):
         return f"{self.code}: {self.message}. {self.hint}".replace("..", ".")
 
 
+class ClusterDeleted(AzureRefused):
+    """The idle ladder deleted the cluster, and there is none again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "cluster_deleted", "The idle ladder deleted the cluster, as it was told to; models and servables are all there.",
+            "Create the cluster anew under the same name, as infra/ did; models then wake as they are asked for. "
+            "SLIPWAY_IDLE__DELETE_AFTER_DAYS without a value keeps it.",
+        )  # fmt: skip
+
+
 class TryLater(SlipwayError):
     """Not now. ``retry_after``: seconds after which asking again makes sense, where that is known."""
 
@@ -107,18 +120,24 @@ class TryLater(SlipwayError):
 
 
 class Waking(TryLater):
-    """The model sleeps and is being woken; ``eta_seconds`` says when to come back."""
+    """The model sleeps and is being woken; ``eta_seconds`` says when to come back.
 
-    def __init__(self, message: str, *, eta_seconds: int, stage: str) -> None:
+    ``stages``: what each has taken so far and is expected to take, as ``deployer.wake_stages`` shows them.
+    """
+
+    def __init__(self, message: str, *, eta_seconds: int, stage: str, stages: Sequence[Mapping[str, Any]] = ()) -> None:
         hint = "Ask again after Retry-After, or send 'Prefer: wait=SECONDS' to be held."
         super().__init__("waking", message, hint, retry_after=eta_seconds)
         self.eta_seconds = eta_seconds
         self.stage = stage
+        self.stages = tuple(stages)
 
     def body(self) -> dict[str, Any]:
         """The error shape, with the estimate and the stage that the wake has reached."""
         body = super().body()
         body["error"] |= {"eta_seconds": self.eta_seconds, "stage": self.stage}
+        if self.stages:
+            body["error"]["stages"] = list(self.stages)
         return body
 
 

@@ -47,6 +47,8 @@ class Situation:
         }
         if wakes != record.wakes:
             record = record.but(wakes=wakes)
+        if record.rung == "deleted" and record.operation is None:  # it was not, or there is one again
+            record = record.but(rung="stopped" if cluster.power == "Stopped" else "pool")
         if record.operation is not None or cluster.busy or cluster.power != "Running":
             return replace(self, record=record)
         empty = cluster.pool_count == 0

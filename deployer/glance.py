@@ -95,7 +95,7 @@ def told_by(metadata: Mapping[str, str]) -> Glance | None:
 def state_of(record: ModelRecord) -> str:
     """One word for where a model stands; ``failed`` speaks of its newest upload, whatever still serves."""
     upload = record.upload
-    if record.removed is not None:
+    if record.removed is not None and (upload is None or upload.state == "removed"):
         return "removing"
     if upload is not None and upload.state not in ("published", "serving", "deleted", "removed"):
         return upload.state

@@ -51,9 +51,10 @@ class Reply:
 
 async def classify(proxy: Proxy, request: Request, settings: ProxySettings) -> Reply:
     """``POST /api/classify/MODEL``: image in, named classes out."""
-    with telemetry.span("parse"):
-        asked = classify_request(request.headers, request.params, request.body, settings)
-    found = await proxy.classify(request.path, asked)
+    with proxy.holding(request.body):
+        with telemetry.span("parse"):
+            asked = classify_request(request.headers, request.params, request.body, settings)
+        found = await proxy.classify(request.path, asked)
     body = {"model": found.model, "version": found.version, "predictions": found.predictions}
     return reply(body, headers=_served_by(found))
 
@@ -64,10 +65,11 @@ async def predict(proxy: Proxy, request: Request, settings: ProxySettings) -> Re
     Slipway's own errors keep ``error`` a text there, as TensorFlow Serving's clients read it, and stand whole in ``slipway``.
     """
     try:
-        with telemetry.span("parse"):
-            check_size(request.body, settings)
-            call = serving_call(request.method, request.path, request.headers, request.body)
-        found = await proxy.relay(call)
+        with proxy.holding(request.body):
+            with telemetry.span("parse"):
+                check_size(request.body, settings)
+                call = serving_call(request.method, request.path, request.headers, request.body)
+            found = await proxy.relay(call)
     except SlipwayError as error:
         return serving_failure(error)
     headers = {**passed_back(found.response.headers), **_served_by(found)}

@@ -97,6 +97,13 @@ class Bridge(Document):
     address: str | None = None
 
 
+class Reached(Document):
+    """When a rollout came to a stage of a wake; ``deployer.wake_stages`` names them."""
+
+    stage: str
+    at: datetime
+
+
 class RolloutStatus(Document):
     """A rollout under way: the step it is at, since when, and what was said of it last."""
 
@@ -110,13 +117,19 @@ class RolloutStatus(Document):
     unanswered: int = 0  # golden requests that got no answer
     trial: datetime | None = None  # when it got its share of requests as a canary
     back: bool = False  # a version that is gone back to: it is not tried as a canary
+    reached: tuple[Reached, ...] = ()  # the stages of a wake that it came to, in order
 
 
 class Removal(Document):
-    """The model was removed by command; ``uploads``: what lies in the drop container goes as well; ``done``: all is gone."""
+    """The model was removed by command; ``uploads``: what lay in the drop container goes as well, ``dropped``: blobs and ETags.
+
+    ``emptied``: its files are gone, and what was dropped since may be taken; ``done``: its objects are, too.
+    """
 
     at: datetime
     uploads: bool
+    dropped: dict[str, str] = Field(default_factory=dict)
+    emptied: bool = False
     done: bool = False
 
 
@@ -242,11 +255,12 @@ class Wake(Document):
 
 
 class WakeTime(Document):
-    """How long one wake took from a rung until its model answered."""
+    """How long one wake took from a rung until its model answered; ``stages``: seconds of each of its stages."""
 
     rung: str
     seconds: float
     model: str = ""
+    stages: dict[str, float] = Field(default_factory=dict)
 
 
 class Order(Document):
@@ -305,11 +319,6 @@ class ClusterRecord(Document):
             case _:
                 return None
 
-    def estimate(self, rung: str, guesses: Mapping[str, float]) -> float:
-        """Seconds that a wake from this rung takes: the median of those seen, else the first guess."""
-        seen = sorted(time.seconds for time in self.wake_times if time.rung == rung)
-        return seen[len(seen) // 2] if seen else guesses[rung]
-
 
 KEPT_WAKE_TIMES = 50
 
@@ -334,8 +343,10 @@ def wake_deepened(record: ClusterRecord, model: str, rung: str, now: datetime) -
     return record.but(wakes={**record.wakes, model: wake.but(rung=max(wake.rung, rung, key=_deep))})
 
 
-def wake_ended(record: ClusterRecord, model: str, now: datetime, *, serves: bool = True) -> ClusterRecord:
-    """The record after a model's wake has come to its end: it ``serves``, or was given up."""
+def wake_ended(
+    record: ClusterRecord, model: str, now: datetime, *, serves: bool = True, stages: Mapping[str, float] | None = None
+) -> ClusterRecord:
+    """The record after a model's wake has come to its end: it ``serves``, or was given up. ``stages``: what each took."""
     wake = record.wakes.get(model)
     if wake is None:
         return record
@@ -343,7 +354,7 @@ def wake_ended(record: ClusterRecord, model: str, now: datetime, *, serves: bool
     record = record.but(wakes={name: other for name, other in record.wakes.items() if name != model})
     if not serves or wake.joined or seconds < 0:  # a clock that was set back says nothing
         return record
-    taken = WakeTime(rung=wake.rung, seconds=seconds, model=model)
+    taken = WakeTime(rung=wake.rung, seconds=seconds, model=model, stages=dict(stages or {}))
     return record.but(updated=now, wake_times=(*record.wake_times, taken)[-KEPT_WAKE_TIMES:])
 
 

@@ -2,18 +2,19 @@
 
     observe (record, cluster, objects) → plan → note where the rollout stands → execute → ask to be called again
 
-The function may be killed between any two of these, and called twice: what is observed next decides.
+The function may be killed between any two of these, and called twice: what is observed next decides. What is ordered of Azure is
+observed and planned once more under the cluster's lease, which the idle ladder takes as well: nothing is ordered twice.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
 
-from deployer.errors import AzureRefused, ClusterUnreachable
+from deployer.errors import AzureRefused, ClusterDeleted, ClusterUnreachable
 from deployer.execute import Executor
 from deployer.operations import refusals_noted, settle_operation, waited_out
 from deployer.plan import plan
-from deployer.ports import Clock, Cluster, Nodes, RolloutQueue, Workloads
+from deployer.ports import Clock, Cluster, Documents, Nodes, RolloutQueue, Workloads
 from deployer.record import ModelRecord, RolloutStatus
 from deployer.state import State
 from deployer.steps import (
@@ -38,6 +39,7 @@ from deployer.steps import (
 )
 from deployer.telemetry import span
 from deployer.timeline import Stage, stage_done
+from deployer.wake_stages import reached
 
 # The names under which steps stand in a timeline: what users see of a rollout.
 _STAGES = {
@@ -57,6 +59,7 @@ class Rollouts:
     """Advances rollouts; ``advance`` is what the queue function calls."""
 
     state: State
+    documents: Documents
     cluster: Cluster
     workloads: Workloads
     queue: RolloutQueue
@@ -83,10 +86,12 @@ class Rollouts:
             return self._advance(record)
         except AzureRefused as refused:
             self._tell(record, refused)
+            if isinstance(refused, ClusterDeleted):  # nothing comes of asking again at once: the sweep does
+                return AwaitCluster(refused.in_line, "cluster")
             if not waited_out(refused):
                 raise
             self.queue.ask(model, delay_seconds=max(self.look_again_seconds, ceil(refused.retry_after or 0)))
-            return AwaitCluster(refused.in_line)
+            return AwaitCluster(refused.in_line, "gpu-pool")
 
     def _advance(self, record: ModelRecord) -> Step:
         cluster, rollout = self.observe(record)
@@ -101,8 +106,20 @@ class Rollouts:
     def _perform(self, record: ModelRecord, step: Step) -> bool:
         if not isinstance(step, WakeCluster):
             return self.executor.perform(record, step)
-        with refusals_noted(self.state, self.clock, None if step.start else step.pool):
-            return self.executor.perform(record, step)
+        with self.documents.lease("cluster") as held:
+            if held is None or self._replanned(record.name) != step:
+                return False  # another is at the cluster, or was: the next look sees what came of it
+            held.check()
+            with refusals_noted(self.state, self.clock, None if step.start else step.pool):
+                return self.executor.perform(record, step)
+
+    def _replanned(self, model: str) -> Step | None:
+        """What is to be done now; None where the model is gone."""
+        record = self.state.find(model)
+        if record is None:
+            return None
+        cluster, rollout = self.observe(record)
+        return plan(record, cluster, rollout, self.policy, self.clock())
 
     def _pause(self, record: ModelRecord, step: Step) -> int:
         match step:
@@ -173,9 +190,11 @@ class Rollouts:
                 if status is not None:
                     ended.append(_ended(status, now, step))
                 status = RolloutStatus(
-                    version=before.desired, started=now, step=name, since=now, looked=now, message=message
-                )
+                    version=before.desired, started=now, step=name, since=now, looked=now, message=message,
+                    reached=reached((), step, now),
+                )  # fmt: skip
                 return before.but(rollout=status)
+            status = status.but(reached=reached(status.reached, step, now))
             looked = now if now - status.looked > _LOOKED else status.looked
             if _STAGES[status.step] != _STAGES[name]:
                 ended.append(_ended(status, now, step))
@@ -194,7 +213,7 @@ def _ended(status: RolloutStatus, now: datetime, step: Step) -> Stage:
 
 def _message(step: Step) -> str:
     match step:
-        case AwaitCluster(message) | AwaitPods(message) | AwaitCanary(message) | Settled(message):
+        case AwaitCluster(message=message) | AwaitPods(message) | AwaitCanary(message) | Settled(message):
             return message
         case AwaitRestart(message=message):
             return message

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deployer.windows import Window
@@ -127,7 +127,9 @@ class RolloutSettings(_Group):
     pods_seconds: float = Field(900, gt=0, description="pods must be ready in this time: image pull and model load")
     prove_seconds: float = Field(60, gt=0, description="ready pods must answer their golden request in this time")
     drain_seconds: float = Field(
-        15, ge=0, description="old version kept after the switch: route caches and running requests"
+        15,
+        ge=0,
+        description="old version kept after the switch, for running requests: more than twice the time that routes are cached",
     )
 
 
@@ -213,6 +215,12 @@ class ProxySettings(_Group):
 
     timeout_seconds: float = Field(60, gt=0, description="longest time one prediction may take")
     connect_seconds: float = Field(2, gt=0, description="longest time to connect to a model server")
+    recovery_seconds: float = Field(
+        15,
+        ge=0,
+        description="how long a request whose model server has gone waits for it to come back; during a rollout, as long as "
+        "a prediction may take",
+    )
     hold_seconds: float = Field(
         200, ge=0, le=220, description="longest hold by Prefer: wait; the platform ends requests at 230 s"
     )
@@ -235,6 +243,12 @@ class ProxySettings(_Group):
     max_concurrent: int = Field(
         100, ge=1, description="requests of one model under way in an instance; beyond, callers are told 429 at once"
     )
+    max_in_flight_mb: int = Field(
+        256,
+        ge=1,
+        description="MiB of all request bodies under way or held in an instance; beyond, callers are told 429 at once",
+    )
+    max_answer_mb: int = Field(64, ge=1, description="largest answer of a model server in MiB; beyond, 502")
     max_held: int = Field(100, ge=0, description="requests held by Prefer: wait in an instance; beyond, 503 at once")
     breaker_failures: int = Field(
         5, ge=1, description="failures in a row after which a server is not asked for a while"
@@ -244,6 +258,15 @@ class ProxySettings(_Group):
         (), description='JSON list of storage accounts whose blobs may be given by `{"url": …}`; none by default'
     )
     url_seconds: float = Field(10, gt=0, description="longest time to fetch such a blob")
+
+    @model_validator(mode="after")
+    def _bodies_fit(self) -> "ProxySettings":
+        if self.max_in_flight_mb < self.max_body_mb:
+            raise ValueError(
+                f"SLIPWAY_PROXY__MAX_IN_FLIGHT_MB is {self.max_in_flight_mb}, less than one body of "
+                f"SLIPWAY_PROXY__MAX_BODY_MB = {self.max_body_mb}: raise the first or lower the second."
+            )
+        return self
 
     @property
     def max_pixels(self) -> int:
@@ -299,6 +322,17 @@ class Settings(BaseSettings):
     access: AccessSettings = AccessSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     schedule: ScheduleSettings = ScheduleSettings()
+
+    @model_validator(mode="after")
+    def _drains_longer_than_routes_are_known(self) -> "Settings":
+        drain, known = self.rollout.drain_seconds, self.proxy.route_cache_seconds
+        if drain <= 2 * known and known > 0:
+            raise ValueError(
+                f"SLIPWAY_ROLLOUT__DRAIN_SECONDS is {drain:g}, and a proxy may use a route for up to 2 × {known:g} s "
+                "(SLIPWAY_PROXY__ROUTE_CACHE_SECONDS): the version before would go while it is still asked. Set the first to "
+                f"more than {2 * known:g}, or lower the second."
+            )
+        return self
 
     @property
     def gpu_node_selector(self) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ from datetime import date, datetime, timedelta
 from deployer.activity import gather, last_requests
 from deployer.bridging import Bridges
 from deployer.economy import Costs
-from deployer.errors import Conflict
+from deployer.errors import ClusterDeleted, Conflict
 from deployer.forecast import Coming, Situation, forecast
 from deployer.glance import Glance, glance_of
 from deployer.idle import (
@@ -91,13 +91,17 @@ class Teardown:
         )
 
     def run(self) -> Decision | None:
-        """Decides and performs; None where another instance is at it."""
+        """Decides and performs; None where another instance is at it, or the cluster was deleted."""
         with self.documents.lease("cluster") as held:
             self.documents.put(HEARTBEAT, b"")
             if not held:
                 return None
             gather(self.documents, self.clock())
-            (situation, models), now = self._situation(), self.clock()
+            try:
+                (situation, models), now = self._situation(), self.clock()
+            except ClusterDeleted as deleted:
+                log.info("idle: %s", deleted.message)
+                return None
             economy = self.costs.economy(situation.cluster, situation.record.wake_times)
             brought_back = self._bring_back(situation, models)
             decision = plan_idle(situation.uses, situation.cluster, situation.record, self.policy, economy, now)
@@ -123,7 +127,9 @@ class Teardown:
 
         Raises:
             Conflict: ``busy``, another instance is at the ladder.
+            ClusterDeleted: there is nothing to command; one that was made anew is seen as such.
         """
+        self._situation()
         now = self.clock()
         order = Order(kind=kind, until=now + lasts, by=by, at=now)
         self.state.change_cluster(lambda before: before.but(order=order))

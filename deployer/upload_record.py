@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from deployer.errors import Conflict
 from deployer.options import ServeOptions
-from deployer.record import AT_WORK, ENDED, GONE, ModelRecord, RolloutStatus, UploadState, UploadStatus
+from deployer.record import AT_WORK, ENDED, GONE, ModelRecord, Removal, RolloutStatus, UploadState, UploadStatus
 from deployer.resolution import Upload
 from deployer.timeline import Stage, merged, stage_done
 
@@ -20,7 +20,9 @@ def waiting(record: ModelRecord, upload: Upload, now: datetime, *, reason: str, 
     before = record.upload
     if before is not None and _same(record, upload) and (before.state, before.reason) == ("receiving", reason):
         return record
-    return record.but(upload=_status(record, upload, "receiving", now).but(reason=reason, due=due), removed=None)
+    return record.but(
+        upload=_status(record, upload, "receiving", now).but(reason=reason, due=due), removed=_still_removed(record)
+    )
 
 
 def unfinished(record: ModelRecord, upload: Upload, now: datetime, *, reason: str) -> ModelRecord:
@@ -29,7 +31,9 @@ def unfinished(record: ModelRecord, upload: Upload, now: datetime, *, reason: st
         return record
     hint = "Upload what is missing, or the whole directory again."
     status = _status(record, upload, "unfinished", now).but(reason=reason, hint=hint)
-    return record.but(upload=status, removed=None).noting(now, who(upload), "reported as unfinished", reason)
+    return record.but(upload=status, removed=_still_removed(record)).noting(
+        now, who(upload), "reported as unfinished", reason
+    )
 
 
 def begun(record: ModelRecord, upload: Upload, now: datetime) -> ModelRecord:
@@ -41,7 +45,8 @@ def begun(record: ModelRecord, upload: Upload, now: datetime) -> ModelRecord:
     if before is not None and killed:  # one that ended by itself left a reason
         cut = stage_done(before.stage or before.state, before.at, now, attempt=before.attempts)
         status = status.but(stages=merged(status.stages, [cut.but(outcome="interrupted")]))
-    after = record.but(upload=status, removed=None, taken={blob.name: blob.etag for blob in upload.blobs})
+    taken = {blob.name: blob.etag for blob in upload.blobs}
+    after = record.but(upload=status, removed=_still_removed(record), taken=taken)
     return after.noting(now, who(upload), "taken", f"ETag {upload.primary.etag}") if status.attempts == 1 else after
 
 
@@ -121,7 +126,7 @@ def desired(record: ModelRecord, upload: Upload, now: datetime, version: int, se
             state="serving" if serving else "published", stage=None, version=version, reason=None, hint=None, at=now,
             due=None, stages=(),
         ),
-        asleep=False, setback=None, rollout=rollout, changed_rung=now if record.asleep else record.changed_rung,
+        asleep=False, setback=None, rollout=rollout, changed_rung=now if record.asleep else record.changed_rung, removed=None,
     )  # fmt: skip
     after = after.with_version(wanted).with_stages(*(stage.but(version=version) for stage in status.stages))
     if settled and record.desired == version:
@@ -169,13 +174,19 @@ def who(upload: Upload) -> str:
     return f"upload {upload.primary.name}"
 
 
+def _still_removed(record: ModelRecord) -> Removal | None:
+    """The removal of what was there before, as long as objects of it are left in a cluster that is stopped."""
+    return None if record.removed is None or record.removed.done else record.removed
+
+
 def _same(record: ModelRecord, upload: Upload) -> bool:
     return record.upload is not None and record.upload.fingerprint == upload.fingerprint
 
 
 def _mine(record: ModelRecord, upload: Upload) -> UploadStatus:
     status = record.upload
-    if status is None or status.fingerprint != upload.fingerprint or record.removed is not None:
+    removed = record.removed is not None and not record.removed.emptied
+    if status is None or status.fingerprint != upload.fingerprint or status.state == "removed" or removed:
         raise Conflict(
             "overwritten", f"'{upload.primary.name}' is not what '{record.name}' is to be made of any more.",
             "It is looked at again.",

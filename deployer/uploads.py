@@ -126,7 +126,7 @@ class Uploads:
             if not record.settled:
                 self.queue.ask(upload.model)
             return
-        if record.removed is not None and not record.removed.done:
+        if record.removed is not None and not (record.removed.emptied or record.removed.done):
             log.info("%s: '%s' is being removed; it is taken after that", upload.primary.name, upload.model)
             return
         if self._older(upload, record):

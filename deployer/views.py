@@ -1,6 +1,6 @@
 """What the HTTP API shows of models and of the cluster. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from deployer.idle import Decision, DeleteCluster, EmptyPool, SleepModels, Stay,
 from deployer.ports import ClusterState
 from deployer.record import ClusterRecord, ModelRecord
 from deployer.timeline import Entry, Stage
+from deployer.wake_stages import stage_seconds
 
 
 def summary(glance: Glance) -> dict[str, Any]:
@@ -101,8 +102,11 @@ def _idle(decision: Decision, now: datetime) -> dict[str, Any]:
             return {"rung": None, "reason": reason, "due_in_seconds": None}
 
 
-def plan_view(situation: Situation, coming: Sequence[Coming], economy: Economy, now: datetime) -> dict[str, Any]:
-    """What the idle ladder would do, when and why; and each rung's money and delay."""
+def plan_view(
+    situation: Situation, coming: Sequence[Coming], economy: Economy, guesses: Mapping[str, float], now: datetime
+) -> dict[str, Any]:
+    """What the idle ladder would do, when and why; and each rung's money and delay, whole and by stage."""
+    times = situation.record.wake_times
     return {
         "now": now.isoformat(),
         "order": _order(situation.record, now),
@@ -112,6 +116,7 @@ def plan_view(situation: Situation, coming: Sequence[Coming], economy: Economy, 
                 "rung": figures.rung, "saves_per_hour": figures.saves_per_hour, "currency": economy.currency,
                 "wake_seconds_p50": figures.wake_p50.total_seconds(), "wake_seconds_p90": figures.wake_p90.total_seconds(),
                 "wakes_seen": figures.wakes_seen, "pays_after_seconds": economy.break_even(figures.rung).total_seconds(),
+                "wake_stages": stage_seconds(figures.rung, times, guesses),
             }
             for figures in map(economy.figures, RUNGS)
         ],

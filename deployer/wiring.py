@@ -33,6 +33,7 @@ from deployer.calls import Calls, Predictions
 from deployer.control import Control
 from deployer.conversion import Conversion
 from deployer.deferred import Deferred
+from deployer.deleted_cluster import DeletableCluster
 from deployer.doctor import Doctor
 from deployer.economy import Costs
 from deployer.execute import Executor
@@ -85,10 +86,11 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     store = BlobUploads(blobs.get_container_client(MODELS))
     servables = BlobServables(blobs.get_container_client(SERVABLES), blobs.get_container_client(MODELS))
     queue = StorageRolloutQueue(queues.get_queue_client(ROLLOUTS))
-    cluster, access = _cluster(settings, credential)
-    workloads = KubernetesWorkloads(access, gpu_nodes=settings.gpu_node_selector, flavor=settings.serving.flavor)
     state = State(documents, _now)
-    waker = Waker(state, queue, settings.idle.wake_seconds, _now)
+    cluster, access = _cluster(settings, credential, state)
+    workloads = KubernetesWorkloads(access, gpu_nodes=settings.gpu_node_selector, flavor=settings.serving.flavor)
+    restart_gap = timedelta(minutes=settings.idle.restart_gap_minutes)
+    waker = Waker(state, queue, settings.idle.wake_seconds, restart_gap, _now)
     conversion = Conversion(
         state, store, servables, queue, exporter.options_inside, _Scan(settings), _Export(settings), _now
     )
@@ -103,8 +105,9 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
         state, cluster, workloads, servables, TensorFlowServing(), _templates(settings, blobs), settings.bridge.enabled
     )
     rollouts = Rollouts(
-        state, cluster, workloads, queue, executor, _rollout_policy(settings), settings.rollout.look_again_seconds, _now
-    )
+        state, documents, cluster, workloads, queue, executor, _rollout_policy(settings),
+        settings.rollout.look_again_seconds, _now,
+    )  # fmt: skip
     costs = Costs(
         Prices(settings.prices.per_hour, settings.prices.currency),
         settings.cluster.gpu_nodes,
@@ -199,7 +202,9 @@ class _Export:
         return exporter.export(report, destination, limits=limits)
 
 
-def _cluster(settings: Settings, credential: TokenCredential) -> tuple[Cluster, Callable[[], ClusterAccess]]:
+def _cluster(
+    settings: Settings, credential: TokenCredential, state: State
+) -> tuple[Cluster, Callable[[], ClusterAccess]]:
     """The managed cluster, or the existing one of the kubeconfig; and how to reach its Kubernetes API."""
     given = settings.cluster
     if given.kubeconfig:
@@ -209,7 +214,7 @@ def _cluster(settings: Settings, credential: TokenCredential) -> tuple[Cluster, 
 
         return ExistingCluster(), lambda: kubeconfig.access(given.kubeconfig, given.context, entra_token)
     managed = AksCluster(container_service(given, credential), given, credential)
-    return managed, managed.access
+    return DeletableCluster(managed, state), managed.access
 
 
 def _templates(settings: Settings, blobs: BlobServiceClient) -> Templates:

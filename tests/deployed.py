@@ -11,6 +11,7 @@ from typing import cast
 from deployer.bridging import Bridges
 from deployer.control import Control
 from deployer.conversion import Conversion
+from deployer.deleted_cluster import DeletableCluster
 from deployer.doctor import Doctor
 from deployer.economy import Costs
 from deployer.errors import SlipwayError
@@ -176,11 +177,11 @@ class Deployed:
         self.queue = FakeQueue(self.world)
         self.exporter = FakeExporter()
         self.cluster = FakeCluster(self.world, self.pace, pool_count=pool_count)
-        self.azure: Cluster = self.cluster  # what the use cases are given
         self.kubernetes = FakeKubernetes(self.world, self.cluster, self.pace)
         self.server = FakeServer(self.kubernetes, self.servables)
         self.state = State(self.documents, self.world.clock)
-        self.waker = Waker(self.state, self.queue, IdleSettings().wake_seconds, self.world.clock)
+        self.azure: Cluster = DeletableCluster(self.cluster, self.state)  # what the use cases are given
+        self.waker = Waker(self.state, self.queue, IdleSettings().wake_seconds, IDLE.restart_gap, self.world.clock)
         self.steps: list[str] = []
         self.poison: list[str] = []
         self.gpus = gpus
@@ -213,7 +214,9 @@ class Deployed:
         policy = RolloutPolicy(
             self.gpus, POLICY.cluster_limit, POLICY.pods_limit, POLICY.prove_limit, POLICY.drain, self.cluster.pools
         )
-        self.rollouts = Rollouts(self.state, self.azure, self.kubernetes, self.queue, executor, policy, 2, clock)
+        self.rollouts = Rollouts(
+            self.state, self.documents, self.azure, self.kubernetes, self.queue, executor, policy, 2, clock
+        )
         self.removals = Removals(
             self.state, self.documents, self.store, self.servables, self.azure, self.kubernetes, self.queue, clock
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from deployer.errors import CloudRefused, ClusterUnreachable, Unavailable
+from deployer.errors import AzureRefused, CloudRefused, ClusterUnreachable, Unavailable
 from deployer.names import OPTIONS_ANNOTATION
 from deployer.ports import ClusterState, Nodes, OperationState, PodFailure, Power, Workload
 from tests.fakes import FakeServables, World
@@ -63,6 +63,8 @@ class FakeCluster:
     def state(self) -> ClusterState:
         with self._world.effect("cluster.state", changes=False):
             running = self._running()
+            if self.gone:
+                raise AzureRefused("azure_not_found", "Azure did not look at cluster 'cluster': there is none.", "")
             provisioning = (
                 {"start": "Starting", "stop": "Stopping", "pool": "Updating", "delete": "Deleting"}[running.kind]
                 if running

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.markup import escape
 
-from deployer.cli.show import moment, new_table, state_mark
+from deployer.cli.show import moment, new_table, state_mark, wake_line
 
 Document = Mapping[str, Any]
 
@@ -29,6 +29,8 @@ def cluster(console: Console, shown: Document) -> None:
         console.print(
             f"GPU pool {escape(str(pool['name']))}: {pool['count']} {'node' if pool['count'] == 1 else 'nodes'}{wanted}"
         )
+    for wake in shown.get("wakes", ()):
+        console.print(f"waking   {escape(wake['model'])} {wake_line(wake)}", soft_wrap=True)
     if order := shown.get("order"):
         console.print(f"order    {order['kind']} by {escape(order['by'])} until {moment(order['until'])} UTC")
     if idle:
@@ -51,11 +53,14 @@ def plan(console: Console, shown: Document) -> None:
             moment(step["at"]), _DOES[step["does"]], escape(", ".join(step["models"])), escape(step["why"]) + withheld
         )
     console.print(steps)
-    rungs = new_table("rung", "saves per hour", "wake (median)", "9 of 10 within", "wakes seen", "pays after")
+    rungs = new_table(
+        "rung", "saves per hour", "wake (median)", "9 of 10 within", "wakes seen", "pays after", "stages of a wake"
+    )
     for rung in shown["rungs"]:
         rungs.add_row(
             rung["rung"], _money(rung["saves_per_hour"], rung["currency"]), f"{rung['wake_seconds_p50']:.0f} s",
             f"{rung['wake_seconds_p90']:.0f} s", str(rung["wakes_seen"]), f"{rung['pays_after_seconds']:.0f} s",
+            ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in rung["wake_stages"].items()),
         )  # fmt: skip
     console.print()
     console.print(rungs)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deployer import __version__
-from deployer.openapi import tensors
 from deployer.openapi.answers import (
     HEADERS,
     HOST_SECURITY,
@@ -22,14 +21,12 @@ from deployer.openapi.answers import (
     reference,
 )
 from deployer.openapi.examples import (
-    Signatures,
     classify_examples,
-    default_signature,
     examples,
-    predict_body,
     predict_examples,
     with_model_key,
 )
+from deployer.openapi.serving import serving_paths
 from deployer.record import ModelRecord, VersionRecord
 
 _BINARY: Document = {"type": "string", "format": "binary"}
@@ -124,13 +121,7 @@ def _paths(record: ModelRecord, *, keyed: bool = False) -> Document:
     if version is None:
         return {}
     signatures = version.signatures
-    serving = f"/v1/models/{name}"
-    looks = (*READ_ERRORS, 400, 502, 504)
-    paths: Document = {
-        f"{serving}:predict": {"post": _predict(name, signatures, keyed=keyed)},
-        serving: {"get": _get(f"{name}-status", "TensorFlow Serving's status of the version that serves", name, looks)},
-        f"{serving}/metadata": {"get": _get(f"{name}-metadata", "TensorFlow Serving's metadata", name, looks)},
-    }
+    paths = serving_paths(name, signatures, _samples(predict_examples(name, signatures), keyed=keyed))
     if "classify_image" in signatures:
         paths[f"/classify/{name}"] = {"post": _classify(name, keyed=keyed)}
     return paths
@@ -155,60 +146,6 @@ def _classify(name: str, *, keyed: bool) -> Document:
         },
         "x-codeSamples": _samples(classify_examples(name), keyed=keyed),
     }  # fmt: skip
-
-
-def _predict(name: str, signatures: Signatures, *, keyed: bool) -> Document:
-    example = predict_body(signatures)
-    content: Document = {"schema": {"anyOf": _requests(signatures)}}
-    if example is not None:
-        content["example"] = example
-    return {
-        "operationId": f"{name}-predict",
-        "summary": f"TensorFlow Serving's predict, by {name}",
-        "tags": [name],
-        "parameters": [PREFER, SESSION],
-        "requestBody": {"required": True, "content": {"application/json": content}},
-        "responses": {
-            "200": json_answer("TensorFlow Serving's answer.", {"anyOf": _answers(signatures)}, predicted=True),
-            "202": accepted(), **errors(PREDICTION_ERRORS, shape="ServingError"),
-        },
-        "x-codeSamples": _samples(predict_examples(name, signatures), keyed=keyed),
-    }  # fmt: skip
-
-
-def _requests(signatures: Signatures) -> list[Document]:
-    """Each signature in column format and, where every input has a batch, in row format."""
-    found: list[Document] = []
-    default = default_signature(signatures)
-    for signature, described in (signatures or {default: {}}).items():
-        inputs = described.get("inputs") or {}
-        forms = {"inputs": tensors.columns(inputs, open_names=False)}
-        if all(tensors.batched(spec) for spec in inputs.values()):
-            forms["instances"] = tensors.rows(inputs, open_names=False)
-        named = [] if signature == "serving_default" else ["signature_name"]
-        for form, schema in forms.items():
-            found.append(
-                {
-                    "type": "object",
-                    "title": f"{signature}, {'column' if form == 'inputs' else 'row'} format",
-                    "properties": {"signature_name": {"const": signature}, form: schema},
-                    "required": [*named, form],
-                }
-            )
-    return found
-
-
-def _answers(signatures: Signatures) -> list[Document]:
-    """What is answered to each of them; an output that is not a number is written as NaN or Infinity, which JSON has not."""
-    found: list[Document] = []
-    for signature, described in (signatures or {"serving_default": {}}).items():
-        outputs = described.get("outputs") or {}
-        for key, schema in (
-            ("outputs", tensors.columns(outputs, open_names=True)),
-            ("predictions", tensors.rows(outputs, open_names=True)),
-        ):
-            found.append({"type": "object", "title": signature, "properties": {key: schema}, "required": [key]})
-    return found
 
 
 def _operations() -> Document:
@@ -275,12 +212,10 @@ def _command(operation: str, summary: str, tag: str, *, status: int = 202) -> Do
 
 
 def _get(operation: str, summary: str, tag: str, statuses: tuple[int, ...]) -> Document:
-    serving = operation.endswith(("-status", "-metadata"))
     return {
         "operationId": operation, "summary": summary, "tags": [tag],
         "responses": {
-            "200": json_answer(f"{summary}.", _OBJECT, predicted=serving),
-            **errors(statuses, shape="ServingError" if serving else "Error"),
+            "200": json_answer(f"{summary}.", _OBJECT), **errors(statuses),
         },
     }  # fmt: skip
 

@@ -15,7 +15,7 @@ _WIDE = ("int64", "uint64")
 _FLOATS = ("float16", "float32", "float64", "bfloat16", "half", "float", "double")
 _EXAMPLE_LENGTH = 1  # of a dimension that may have any
 _EXAMPLE_CELLS = 64  # an example with more values than these stands for itself by a shorter one
-_B64 = {
+B64 = {
     "type": "object", "properties": {"b64": {"type": "string", "contentEncoding": "base64"}}, "required": ["b64"],
     "additionalProperties": False,
 }  # fmt: skip
@@ -93,7 +93,7 @@ def _value(dtype: str) -> Schema:
         case "bool":
             return {"type": "boolean"}
         case "string":
-            return {"anyOf": [{"type": "string"}, _B64]}
+            return {"anyOf": [{"type": "string"}, B64]}
     return {}
 
 

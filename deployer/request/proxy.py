@@ -1,14 +1,14 @@
 """Use case: a prediction, from the route to the answer. Async; for one event loop.
 
-A request that gets no answer is sent once more, on another connection and along the route as it is by then: a prediction
-changes nothing, so that repeating it does no harm, but a server that is merely slow is not asked twice. While a rollout
-replaces the server, a request waits for what comes; so a version that gives its place to the next costs its callers time, not
-answers.
+A request that gets no answer is sent once more, on another connection and along the route as it is by then, when a server is
+there to take it: a prediction changes nothing, so that repeating it does no harm, but a server that is merely slow is not asked
+twice. So a version that gives its place to the next, or a server that starts anew, costs its callers time, not answers.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -21,15 +21,17 @@ from deployer.request import images, remote, render
 from deployer.request.breaker import Breaker, Breakers
 from deployer.request.forward import Connections, Lost, Outgoing, Response
 from deployer.request.parse import ClassifyRequest, Wanted
+from deployer.request.recovery import Recovery
 from deployer.request.routes import LOOK_SECONDS, Routes, Target
 from deployer.request.serving_api import ServingCall
-from deployer.request.slots import Slots
+from deployer.request.slots import Bodies, Slots
 from deployer.settings import ProxySettings
 from deployer.state import State
 from deployer.telemetry import span
 from deployer.waking import Waker
 
 _HEADERS = {"Content-Type": "application/json"}
+_SENDS = 2  # a server may have begun to work on a request so often
 _PLATFORM_SECONDS = 225.0  # the platform's front end ends requests at 230 s, and says nothing of why
 
 
@@ -65,8 +67,10 @@ class Proxy:
         self._monotonic = monotonic
         self._routes = Routes(state, waker, settings, monotonic)
         self._slots = Slots(settings.max_concurrent)
+        self._bodies = Bodies(settings.max_in_flight_mb << 20)
         self._breakers = Breakers(settings.breaker_failures, settings.breaker_seconds, monotonic)
         self._connections = Connections(settings)
+        self._recovery = Recovery(self._routes, self._connections, settings, monotonic)
 
     async def classify(self, model: str, request: ClassifyRequest) -> Answer:
         """Named classes for the images of a request.
@@ -111,6 +115,14 @@ class Proxy:
             target, response = await self._looked(record, wanted, call)
         return Relayed(target.version, response, target.bridge)
 
+    def holding(self, body: bytes) -> AbstractContextManager[None]:
+        """Counts a request's body as under way in this instance, for the block.
+
+        Raises:
+            TryLater: ``too_many_bytes``.
+        """
+        return self._bodies.one(len(body))
+
     async def close(self) -> None:
         """Closes the connections."""
         await self._connections.close()
@@ -118,7 +130,7 @@ class Proxy:
     async def _fetched(self, model: str, text: str) -> bytes:
         url = remote.allowed(text, self._settings)
         await self._routes.record(model)
-        data = await remote.fetch(self._connections.single, url, self._settings)
+        data = await remote.fetch((await self._connections.sessions()).single, url, self._settings)
         images.check([("what 'url' names", data)], max_pixels=self._settings.max_pixels)
         return data
 
@@ -141,7 +153,7 @@ class Proxy:
         with self._slots.one(model):
             give_up = min(max(deadline, self._monotonic() + self._settings.timeout_seconds), began + _PLATFORM_SECONDS)
             breaker: Breaker | None = None
-            again = False
+            sends, pooled = 0, True
             while True:
                 sent = outgoing(record, target)
                 if breaker is None:
@@ -151,26 +163,24 @@ class Proxy:
                     left = began + _PLATFORM_SECONDS - self._monotonic()
                     seconds = min(self._settings.timeout_seconds, max(1.0, left))
                     with span("forward"):
-                        response = await self._connections.send(target, sent, seconds=seconds, pooled=not again)
+                        response = await self._connections.send(target, sent, seconds=seconds, pooled=pooled)
                 except Unavailable:
-                    breaker.failed()
-                    self._figures.note(model, record.route, target.version, error=True)
+                    self._failed(model, record, target, breaker)
                     raise
                 except Lost as error:
-                    wanted = wanted.settled()
-                    record, now = await self._routes.target(
-                        model, wanted, deadline, fresh=True, bridges=not target.bridge
-                    )
-                    late = self._monotonic() > give_up
-                    if late or (again and now == target and record.rollout is None):
-                        breaker.failed()
-                        self._figures.note(model, record.route, target.version, error=True)
+                    sends, wanted = sends + error.taken, wanted.settled()
+                    found = None
+                    if sends < _SENDS and self._monotonic() < give_up:
+                        found = await self._recovery.server(model, wanted, target, deadline=deadline, give_up=give_up)
+                    if found is None:
+                        self._failed(model, record, target, breaker)
                         raise _lost(model, target, error) from error
-                    if again:  # a rollout is replacing the server: the request waits for what comes
+                    if not pooled:  # a server that was there a moment ago and is not any more
                         await asyncio.sleep(LOOK_SECONDS)
+                    record, now = found
                     if now != target:
                         target, breaker = now, None
-                    again = True
+                    pooled = False
                     continue
                 if response.failed:
                     breaker.failed()
@@ -178,6 +188,10 @@ class Proxy:
                     breaker.succeeded()
                 self._figures.note(model, record.route, target.version, error=response.failed)
                 return target, response
+
+    def _failed(self, model: str, record: ModelRecord, target: Target, breaker: Breaker) -> None:
+        breaker.failed()
+        self._figures.note(model, record.route, target.version, error=True)
 
 
 def _must_classify(record: ModelRecord, target: Target) -> None:

@@ -15,6 +15,7 @@ from http import HTTPStatus
 from deployer.errors import BadRequest, NotFound, SlipwayError, TryLater
 from deployer.names import is_model_name
 from deployer.record import ModelRecord, Route
+from deployer.request.looks import Looks
 from deployer.request.parse import Wanted
 from deployer.settings import ProxySettings
 from deployer.state import State
@@ -32,12 +33,6 @@ class Target:
     bridge: bool = False
 
 
-@dataclass(frozen=True)
-class _Known:
-    record: ModelRecord
-    at: float
-
-
 class Routes:
     """The routes of all models, as this instance knows them. For one event loop."""
 
@@ -48,34 +43,33 @@ class Routes:
         self._waker = waker
         self._settings = settings
         self._monotonic = monotonic
-        self._known: dict[str, _Known] = {}
-        self._looking: dict[str, asyncio.Task[ModelRecord]] = {}
+        self._records = Looks(self._read, monotonic)
         self._held = 0
 
-    async def record(self, model: str, *, fresh: bool = False) -> ModelRecord:
-        """The model's record; ``fresh``: as it is now.
+    async def record(self, model: str, *, since: float | None = None) -> ModelRecord:
+        """The model's record, a few seconds old at most; ``since``: as it was at this time (monotonic) or later.
 
         Raises:
             NotFound: ``unknown_model``.
         """
-        known = self._known.get(model)
-        if known is not None and not fresh:
+        known = self._records.last(model)
+        if known is not None and since is None:
             age, limit = self._monotonic() - known.at, self._settings.route_cache_seconds
-            if age < (min(limit, LOOK_SECONDS) if _moving(known.record) else limit):
-                return known.record
+            if age < (min(limit, LOOK_SECONDS) if _moving(known.what) else limit):
+                return known.what
             if age < 2 * limit:
-                self._look(model)
-                return known.record
+                self._records.begin(model)
+                return known.what
         if not is_model_name(model):
             raise NotFound(
                 "unknown_model", f"'{model[:60]}' is no name of a model.", "GET /api/models lists those there are."
             )
-        if fresh:  # a look that began earlier may not show what has changed since
-            return await self._read(model)
-        return await asyncio.shield(self._look(model))
+        if since is not None:
+            return await self._records.since(model, since)
+        return await asyncio.shield(self._records.begin(model))
 
     async def target(
-        self, model: str, wanted: Wanted, deadline: float, *, fresh: bool = False, bridges: bool = True
+        self, model: str, wanted: Wanted, deadline: float, *, since: float | None = None, bridges: bool = True
     ) -> tuple[ModelRecord, Target]:
         """The record and the server to ask; wakes a sleeping model, and waits until ``deadline`` (of the monotonic clock).
 
@@ -86,7 +80,7 @@ class Routes:
             BadRequest: ``version_not_running``.
             Waking: it sleeps, or its first version is on the way, and the deadline has passed.
         """
-        record = await self.record(model, fresh=fresh)
+        record = await self.record(model, since=since)
         if record.route is None:
             bridge = record.bridge
             if bridges and bridge and bridge.address and wanted.version in (None, bridge.version):
@@ -124,31 +118,17 @@ class Routes:
                 if not may_wait or self._monotonic() >= deadline:
                     raise await asyncio.to_thread(self._waker.estimate, record)
                 await asyncio.sleep(LOOK_SECONDS)
-                record = await self.record(record.name, fresh=True)
+                record = await self.record(record.name, since=self._monotonic() - LOOK_SECONDS)
         finally:
             self._held -= 1
         return record
 
-    def _look(self, model: str) -> "asyncio.Task[ModelRecord]":
-        """The look at storage under way, which all requests of the model share; begins one if there is none."""
-        if (task := self._looking.get(model)) is None:
-            task = self._looking[model] = asyncio.create_task(self._read(model))
-            task.add_done_callback(lambda done: self._looked(model, done))
-        return task
-
-    def _looked(self, model: str, task: "asyncio.Task[ModelRecord]") -> None:
-        del self._looking[model]
-        if not task.cancelled():
-            task.exception()  # retrieved: whoever waited has it, and a look in the background is made again
-
     async def _read(self, model: str) -> ModelRecord:
         try:
-            record = await asyncio.to_thread(self._state.model, model)
+            return await asyncio.to_thread(self._state.model, model)
         except NotFound:
-            self._known.pop(model, None)
+            self._records.forget(model)
             raise
-        self._known[model] = _Known(record, self._monotonic())
-        return record
 
 
 def _moving(record: ModelRecord) -> bool:

@@ -92,7 +92,9 @@ class RealRollouts(Deployed):
         executor = Executor(
             self.state, self.azure, self.real, self.servables, self.store, self.answering, templates, clock
         )
-        self.rollouts = Rollouts(self.state, self.azure, self.real, self.queue, executor, _POLICY, 1, clock)
+        self.rollouts = Rollouts(
+            self.state, self.documents, self.azure, self.real, self.queue, executor, _POLICY, 1, clock
+        )
         bridges = Bridges(
             self.state, self.azure, self.real, self.servables, self.answering, templates, enabled=self.bridged
         )

@@ -62,15 +62,25 @@ class ModelServer:
         self._thread.join(SECONDS)
 
 
+_RESULT: dict[str, object] = {"classify": [["lynx", 0.9], ["cat", 0.1]], "regress": 2.5}
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        self._answer(200, {"model_version_status": [{"version": "1", "state": "AVAILABLE"}], "asked": self.path})
+        if self.path.endswith("/metadata"):
+            spec = {"name": "cats", "signature_name": "", "version": "1"}
+            self._answer(200, {"model_spec": spec, "metadata": {"signature_def": {}}, "asked": self.path})
+        else:
+            self._answer(200, {"model_version_status": [{"version": "1", "state": "AVAILABLE"}], "asked": self.path})
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        if (method := self.path.rpartition(":")[2]) in _RESULT:
+            self._infer(_RESULT[method], body)
+            return
         try:
             count = len(json.loads(body)["inputs"]["image_bytes"])
         except (ValueError, KeyError, TypeError):
@@ -78,6 +88,18 @@ class _Handler(BaseHTTPRequestHandler):
             return
         outputs = {"labels": [["lynx", "cat"]] * count, "scores": [[0.9, 0.1]] * count}
         self._answer(200, {"outputs": outputs})
+
+    def _infer(self, result: object, body: bytes) -> None:
+        """One result for each example."""
+        try:
+            found = json.loads(body)["examples"]
+            fits = bool(found) and all(isinstance(example, dict) for example in found)
+        except (ValueError, KeyError, TypeError):
+            fits = False
+        if fits:
+            self._answer(200, {"results": [result] * len(found)})
+        else:
+            self._answer(400, {"error": "When method is classify, key 'examples' is expected and was not found"})
 
     def _answer(self, status: int, document: Mapping[str, object]) -> None:
         body = json.dumps(document).encode()

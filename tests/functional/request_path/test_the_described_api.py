@@ -24,6 +24,18 @@ SIGNATURES = {
         },
     }
 }  # fmt: skip
+OF_AN_ESTIMATOR = {
+    "serving_default": {
+        "method": "tensorflow/serving/classify", "inputs": {"inputs": STRINGS},
+        "outputs": {
+            "classes": {"dtype": "string", "shape": [None, None]}, "scores": {"dtype": "float32", "shape": [None, None]},
+        },
+    },
+    "regression": {
+        "method": "tensorflow/serving/regress", "inputs": {"inputs": STRINGS},
+        "outputs": {"outputs": {"dtype": "float32", "shape": [None, 1]}},
+    },
+}  # fmt: skip
 CHECKS = (
     "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
     "response_schema_conformance", "ignored_auth",
@@ -36,6 +48,7 @@ LATER = {"Prefer": "respond-async", "Content-Type": "image/png"}
 def described(served: Served) -> Served:
     """The application, with a model whose signatures are known whole."""
     served.serve("lynxes", SIGNATURES)
+    served.serve("estimates", OF_AN_ESTIMATOR)
     return served
 
 
@@ -70,6 +83,15 @@ def test_schemathesis_finds_nothing_in_what_a_function_key_opens(described: Serv
 def test_schemathesis_finds_nothing_in_what_a_models_key_opens(described: Served, key: str, tmp_path: Path) -> None:
     base = f"http://127.0.0.1:{described.port}/api/keyed"
     schemathesis(f"{base}/models/lynxes/openapi.json", base, {"x-slipway-key": key}, tmp_path)
+
+
+def test_an_estimators_model_is_asked_by_its_own_methods(described: Served) -> None:
+    paths = described.ask("GET", "/api/models/estimates/openapi.json").json["paths"]
+    assert {"/v1/models/estimates:classify", "/v1/models/estimates:regress"} <= paths.keys()
+    body = json.dumps({"examples": [{"x": [1.0]}, {"x": [2.0]}]}).encode()
+    found = described.ask("POST", "/api/v1/models/estimates:classify", body)
+    assert (found.status, found.json) == (200, {"results": [[["lynx", 0.9], ["cat", 0.1]]] * 2})
+    assert described.ask("POST", "/api/v1/models/estimates:regress", body).json == {"results": [2.5, 2.5]}
 
 
 def test_the_documents_are_valid_as_they_are_served(described: Served) -> None:

@@ -51,3 +51,28 @@ def test_a_value_out_of_bounds_is_refused_by_name(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SLIPWAY_PROXY__HOLD_SECONDS", "500")  # the platform ends requests at 230 s
     with pytest.raises(ValidationError, match=r"proxy\.hold_seconds"):
         Settings()
+
+
+@pytest.mark.parametrize("drain", ["3.9", "4"])
+def test_old_versions_must_be_kept_longer_than_routes_to_them(monkeypatch: pytest.MonkeyPatch, drain: str) -> None:
+    monkeypatch.setenv("SLIPWAY_ROLLOUT__DRAIN_SECONDS", drain)
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert f"SLIPWAY_ROLLOUT__DRAIN_SECONDS is {drain}, and a proxy may use a route for up to 2 × 2 s" in str(
+        refused.value
+    )
+    assert "Set the first to more than 4, or lower the second." in str(refused.value)
+    monkeypatch.setenv("SLIPWAY_PROXY__ROUTE_CACHE_SECONDS", "1")
+    assert Settings().rollout.drain_seconds == float(drain)
+
+
+def test_nothing_need_be_kept_where_routes_are_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_ROLLOUT__DRAIN_SECONDS", "0")
+    monkeypatch.setenv("SLIPWAY_PROXY__ROUTE_CACHE_SECONDS", "0")
+    assert Settings().rollout.drain_seconds == 0
+
+
+def test_the_bodies_under_way_must_have_room_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_PROXY__MAX_BODY_MB", "300")
+    with pytest.raises(ValidationError, match="MAX_IN_FLIGHT_MB is 256, less than one body"):
+        Settings()

@@ -20,8 +20,8 @@ FLOAT = {"dtype": "float32", "shape": [None, 2]}
 TEXT = {"dtype": "string", "shape": [None]}
 
 
-def signature(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
-    return {"method": "tensorflow/serving/predict", "inputs": dict(inputs), "outputs": dict(outputs)}
+def signature(inputs: Mapping[str, Any], outputs: Mapping[str, Any], method: str = "predict") -> dict[str, Any]:
+    return {"method": f"tensorflow/serving/{method}", "inputs": dict(inputs), "outputs": dict(outputs)}
 
 
 SIGNATURES: dict[str, dict[str, Any]] = {
@@ -39,6 +39,11 @@ SIGNATURES: dict[str, dict[str, Any]] = {
     "booleans": {"serving_default": signature({"x": {"dtype": "bool", "shape": [None]}}, {"y": FLOAT})},
     "other name": {"embed": signature({"x": FLOAT}, {"y": FLOAT})},
     "no inputs": {"serving_default": signature({}, {})},
+    "estimator": {
+        "serving_default": signature({"inputs": TEXT}, {"classes": TEXT, "scores": FLOAT}, "classify"),
+        "regression": signature({"inputs": TEXT}, {"outputs": FLOAT}, "regress"),
+        "second": signature({"inputs": TEXT}, {"outputs": FLOAT}, "regress"),
+    },
     "unknown": {"serving_default": {}},
     "none": {},
 }
@@ -148,6 +153,61 @@ def test_strings_are_text_or_base64() -> None:
     assert not takes(SIGNATURES["strings"], {"instances": [1]})
 
 
+def schema_of(document: Mapping[str, Any], path: str, method: str, status: str | None = None) -> Any:
+    """Of the request, or of the answer with this status."""
+    operation = document["paths"][path][method]
+    part = operation["requestBody"] if status is None else operation["responses"][status]
+    return jsonschema.Draft202012Validator(part["content"]["application/json"]["schema"])
+
+
+def test_classify_and_regress_are_described_where_a_signature_has_that_method() -> None:
+    document = validated(for_model(record(SIGNATURES["estimator"])))
+    classify, regress = (schema_of(document, f"/v1/models/cats:{method}", "post") for method in ("classify", "regress"))
+    examples = [{"age": 3, "name": ["a", {"b64": "AAAA"}], "weights": [0.5, 1], "tame": True}]
+    assert classify.is_valid({"examples": examples, "context": {"place": "zoo"}})
+    assert classify.is_valid({"signature_name": "serving_default", "examples": examples})
+    wrong: list[object] = [
+        {},
+        {"examples": []},
+        {"examples": [1]},
+        {"examples": [{"a": None}]},
+        {"instances": examples},
+    ]
+    assert not any(classify.is_valid(body) for body in wrong)
+    assert not classify.is_valid({"signature_name": "regression", "examples": examples})
+    assert regress.is_valid({"signature_name": "second", "examples": examples})
+    assert not regress.is_valid({"examples": examples})  # the default signature does not regress
+    for name in ("one input", "unknown", "none", "classifier"):
+        paths = for_model(record(SIGNATURES[name]))["paths"]
+        assert not {"/v1/models/cats:classify", "/v1/models/cats:regress"} & paths.keys()
+
+
+def test_answers_of_tensorflow_serving_fit_their_schemas() -> None:
+    """Their shapes as its documentation gives them."""
+    document = for_model(record(SIGNATURES["estimator"]))
+    classified = schema_of(document, "/v1/models/cats:classify", "post", "200")
+    assert classified.is_valid({"results": [[["lynx", 0.9], ["cat", 0.1]], [["", 1.0]]]})
+    assert not classified.is_valid({"results": [["lynx", 0.9]]})
+    regressed = schema_of(document, "/v1/models/cats:regress", "post", "200")
+    assert regressed.is_valid({"results": [1.5, -2]})
+    assert not regressed.is_valid({"results": [[1.5]]})
+    status = schema_of(document, "/v1/models/cats", "get", "200")
+    known = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+    assert status.is_valid({"model_version_status": [known]})
+    assert not status.is_valid({"model_version_status": [{**known, "version": 1}]})
+    assert not status.is_valid({"model_version_status": [{**known, "state": "ASLEEP"}]})
+    metadata = schema_of(document, "/v1/models/cats/metadata", "get", "200")
+    shape = {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False}
+    tensor = {"dtype": "DT_STRING", "tensor_shape": shape, "name": "in:0"}
+    signatures = {
+        "serving_default": {"inputs": {"inputs": tensor}, "outputs": {}, "method_name": "tensorflow/serving/classify"}
+    }
+    answer = {"model_spec": {"name": "cats", "signature_name": "", "version": "1"},
+              "metadata": {"signature_def": {"signature_def": signatures}}}  # fmt: skip
+    assert metadata.is_valid(answer)
+    assert not metadata.is_valid({"metadata": {}})
+
+
 def test_a_signature_of_another_name_must_be_named() -> None:
     assert takes(SIGNATURES["other name"], {"signature_name": "embed", "inputs": [[1, 2]]})
     assert not takes(SIGNATURES["other name"], {"inputs": [[1, 2]]})
@@ -179,7 +239,8 @@ tensors = st.dictionaries(
 @settings(deadline=None, max_examples=40)
 @given(
     st.dictionaries(
-        st.text(min_size=1, max_size=8) | st.just("serving_default"), st.builds(signature, tensors, tensors)
+        st.text(min_size=1, max_size=8) | st.just("serving_default"),
+        st.builds(signature, tensors, tensors, st.sampled_from(["predict", "classify", "regress"])),
     )
 )
 def test_any_signature_makes_a_valid_document_and_an_example_that_fits(signatures: Mapping[str, Any]) -> None:

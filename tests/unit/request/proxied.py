@@ -1,8 +1,10 @@
 """The proxy with a state in memory, and a real HTTP server in the place of TensorFlow Serving."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
@@ -19,7 +21,9 @@ from tests.fakes import FakeDocuments, FakeQueue, World
 
 IMAGE = b"\x89PNG\r\n\x1a\n image"
 SIGNATURES: dict[str, Any] = {"classify_image": {}, "serving_default": {}}
-SETTINGS = ProxySettings(timeout_seconds=5, connect_seconds=1, hold_seconds=20, route_cache_seconds=0)
+SETTINGS = ProxySettings(
+    timeout_seconds=5, connect_seconds=1, hold_seconds=20, route_cache_seconds=0, recovery_seconds=0
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -48,9 +52,11 @@ class ModelServer:
     asked: list[tuple[str, Any]] = field(default_factory=list)
     address: str = ""
     port: int = 0
+    there: bool = True
+    looks: int = 0
 
     async def __aenter__(self) -> "ModelServer":
-        app = web.Application()
+        app = web.Application(client_max_size=1 << 30)
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -64,6 +70,9 @@ class ModelServer:
         await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.method == "GET":  # whether it is there
+            self.looks += 1
+            return web.json_response({}, status=200 if self.there else 404)
         self.asked.append((request.path, await request.json()))
         return await self.handler(request)
 
@@ -71,16 +80,16 @@ class ModelServer:
 class Slipway:
     """The proxy with a state in memory."""
 
-    def __init__(self, settings: ProxySettings = SETTINGS) -> None:
+    def __init__(self, settings: ProxySettings = SETTINGS, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.world = World()
         self.documents = FakeDocuments(self.world)
         self.state = State(self.documents, self.world.clock)
         self.queue = FakeQueue(self.world)
         loop = asyncio.get_running_loop()
         notes = ActivityNotes(self.documents, 3600, loop.time)
-        waker = Waker(self.state, self.queue, IdleSettings().wake_seconds, self.world.clock)
+        waker = Waker(self.state, self.queue, IdleSettings().wake_seconds, timedelta(0), self.world.clock)
         self.figures = FigureNotes(self.documents, 0, self.world.clock, loop.time)
-        self.proxy = Proxy(self.state, waker, notes, self.figures, settings)
+        self.proxy = Proxy(self.state, waker, notes, self.figures, settings, monotonic)
 
     def serve(
         self, address: str | None, *, number: int = 1, signatures: dict[str, Any] | None = None, **more: Any

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from socket import AddressFamily
@@ -209,7 +209,8 @@ async def test_a_host_that_only_says_it_is_the_account_is_not_believed(storage: 
 async def test_a_fetched_image_is_checked_and_classified_as_any_other(storage: Storage, content: bytes) -> None:
     storage.handler = answer(content)
     slipway = Slipway(SETTINGS)
-    slipway.proxy._connections._single = storage.session
+    sessions = await slipway.proxy._connections.sessions()
+    slipway.proxy._connections._sessions = replace(sessions, single=storage.session)
     async with ModelServer(answering) as server:
         slipway.serve(server.address)
         try:

@@ -118,7 +118,7 @@ async def test_requests_beyond_the_bound_are_refused_at_once_and_the_others_answ
     await slipway.proxy.close()
 
 
-async def test_a_server_that_is_gone_is_asked_twice_and_then_left_alone_for_a_while() -> None:
+async def test_a_server_that_cuts_requests_off_is_asked_twice_and_then_left_alone_for_a_while() -> None:
     slipway = Slipway(SETTINGS.model_copy(update={"breaker_failures": 2, "breaker_seconds": 60.0}))
     asked = 0
 
@@ -288,15 +288,14 @@ async def test_requests_that_come_at_once_read_the_record_once(server: ModelServ
 
 
 async def test_an_old_route_is_used_while_storage_is_asked_and_a_very_old_one_is_not(server: ModelServer) -> None:
-    slipway = Slipway(SETTINGS.model_copy(update={"route_cache_seconds": 100}))
     clock = Clock()
-    slipway.proxy._routes._monotonic = clock
+    slipway = Slipway(SETTINGS.model_copy(update={"route_cache_seconds": 100}), clock)
     slipway.serve(server.address, number=1)
     assert (await slipway.ask()).version == 1
     slipway.serve(server.address, number=2)
     clock.now = 150
     assert (await slipway.ask()).version == 1
-    await until(lambda: not slipway.proxy._routes._looking)
+    await until(lambda: not slipway.proxy._routes._records.busy)
     assert (await slipway.ask()).version == 2
     slipway.serve(server.address, number=3)
     clock.now = 400
@@ -305,18 +304,17 @@ async def test_an_old_route_is_used_while_storage_is_asked_and_a_very_old_one_is
 
 
 async def test_while_another_version_is_on_its_way_a_route_is_known_for_half_a_second(server: ModelServer) -> None:
-    slipway = Slipway(SETTINGS.model_copy(update={"route_cache_seconds": 100}))
     clock = Clock()
-    slipway.proxy._routes._monotonic = clock
+    slipway = Slipway(SETTINGS.model_copy(update={"route_cache_seconds": 100}), clock)
     slipway.serve(server.address, number=1, rollout=slipway.rolling(2))
     assert (await slipway.ask()).version == 1
     slipway.serve(server.address, number=2, rollout=None)
     clock.now = 0.4
     assert (await slipway.ask()).version == 1
-    assert not slipway.proxy._routes._looking
+    assert not slipway.proxy._routes._records.busy
     clock.now = 0.6
     assert (await slipway.ask()).version == 1  # storage is asked meanwhile
-    await until(lambda: not slipway.proxy._routes._looking)
+    await until(lambda: not slipway.proxy._routes._records.busy)
     assert (await slipway.ask()).version == 2
     slipway.serve(server.address, number=1)
     clock.now = 50
