@@ -47,10 +47,11 @@ _LISTINGS = 4  # at most, in one look: each costs one call more with each furthe
 
 @dataclass(frozen=True)
 class Look:
-    """What one look cost."""
+    """What one look cost; ``cpu``: of ``seconds``, those that this process computed, whatever else runs on the machine."""
 
     calls: Counter[str]
     seconds: float
+    cpu: float = 0.0
 
     @property
     def number(self) -> int:
@@ -119,10 +120,10 @@ class Storage:
     def cost(self, look: Callable[[], object]) -> Look:
         """What a look costs."""
         with counted() as calls:
-            begun = time.perf_counter()
+            begun, computed = time.perf_counter(), time.process_time()
             look()
-            seconds = time.perf_counter() - begun
-        return Look(calls, seconds)
+            seconds, cpu = time.perf_counter() - begun, time.process_time() - computed
+        return Look(calls, seconds, cpu)
 
     def looks(self, new: str) -> dict[str, Look]:
         """What each look costs with the models that there are; the upload is of a model named ``new``."""
@@ -132,12 +133,15 @@ class Storage:
         if not isinstance(decision, Stay):
             raise SystemExit(f"There was something to do: {decision}")
         self.blobs.get_blob_client(MODELS, f"{new}.keras").upload_blob(new.encode())
-        return {
+        found = {
             "sweep": self.cost(self._sweep),
             "idle check": self.cost(application.teardown.run),
             "list of models": self.cost(application.control.models),
             "upload": self.cost(lambda: application.uploads.take(f"{new}.keras")),
         }
+        self.blobs.get_blob_client(MODELS, f"{new}.keras").delete_blob()  # nobody rolls it out: sweeps would ask for it
+        self.blobs.get_blob_client(STATE, f"models/{new}.json").delete_blob()
+        return found
 
     def _sweep(self) -> None:
         """As the timer's function does."""
@@ -213,7 +217,7 @@ def missed(found: dict[int, dict[str, Look]]) -> list[str]:
         f"{what} with {size} models: {look.number} calls, with {min(found)} {fewest[what].number}"
         for size, looks in found.items()
         for what, look in looks.items()
-        if look.number > fewest[what].number + _LISTINGS * ((size + len(found)) // PAGE)
+        if look.number > fewest[what].number + _LISTINGS * ((size + 1) // PAGE)
     ]
 
 
@@ -241,15 +245,14 @@ def main() -> int:
 
 def _show(console: Console, found: dict[int, dict[str, Look]]) -> None:
     table = Table(title="Storage calls and time of one look, by number of models", title_justify="left")
-    for column in ("", "models", "calls", "seconds", "of these"):
-        table.add_column(column, justify="right" if column in ("models", "calls", "seconds") else "left")
+    for column in ("", "models", "calls", "seconds", "computed", "calls by kind"):
+        table.add_column(column, justify="left" if column in ("", "calls by kind") else "right")
     for what in next(iter(found.values())):
         for size, looks in found.items():
             look = looks[what]
+            times = f"{look.seconds:.2f}", f"{look.cpu:.2f}"
             kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(look.calls.items()))
-            table.add_row(
-                what, f"{size:,}", str(look.number), f"{look.seconds:.2f}", kinds, end_section=size == max(found)
-            )
+            table.add_row(what, f"{size:,}", str(look.number), *times, kinds, end_section=size == max(found))
     console.print(table)
 
 

@@ -56,6 +56,7 @@ _LOOKED = timedelta(seconds=30)
 _PAUSE = timedelta(minutes=5)  # without a look: longer than between any two of a rollout under way
 _LONG_WAIT = 30  # seconds between two looks at what takes many minutes
 _TRIAL = 10  # seconds between two looks at a version on trial
+_SOON = timedelta(seconds=30)  # a small model's pod on a warm node is there by then, and is looked for each second
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Rollouts:
         with span("rollout.step", {"model": record.name, "step": type(step).__name__}):
             at_once = self._perform(record, step)
         if not isinstance(step, Settled):
-            self.queue.ask(record.name, delay_seconds=0 if at_once else self._pause(step), chain=chain)
+            self.queue.ask(record.name, delay_seconds=0 if at_once else self._pause(record, step), chain=chain)
         return step
 
     def _rested(self, record: ModelRecord) -> ModelRecord:
@@ -151,8 +152,10 @@ class Rollouts:
         cluster, rollout = self.observe(record)
         return plan(record, cluster, rollout, self.policy, self.clock())
 
-    def _pause(self, step: Step) -> int:
+    def _pause(self, record: ModelRecord, step: Step) -> int:
         match step:
+            case AwaitPods() if record.waited({"AwaitPods"}, self.clock()) < _SOON:
+                return min(self.look_again_seconds, 1)
             case AwaitRestart():
                 return max(self.look_again_seconds, _LONG_WAIT)
             case AwaitCanary():

@@ -120,7 +120,9 @@ class UploadSettings(_Group):
 class RolloutSettings(_Group):
     """The bounds of a rollout's waits."""
 
-    look_again_seconds: int = Field(2, ge=0, description="pause between two looks at pods or nodes")
+    look_again_seconds: int = Field(
+        2, ge=0, description="pause between two looks at pods or nodes; 1 while pods are new"
+    )
     cluster_seconds: float = Field(1800, gt=0, description="a cluster and its GPU nodes must be up in this time")
     pods_seconds: float = Field(900, gt=0, description="pods must be ready in this time: image pull and model load")
     prove_seconds: float = Field(60, gt=0, description="ready pods must answer their golden request in this time")
@@ -223,7 +225,10 @@ class ProxySettings(_Group):
         200, ge=0, le=220, description="longest hold by Prefer: wait; the platform ends requests at 230 s"
     )
     route_cache_seconds: float = Field(
-        2, ge=0, description="age up to which a known route is used; up to twice that, while storage is asked"
+        2,
+        ge=0,
+        description="age up to which a known route is used; up to twice that, while storage is asked. Half a second while a "
+        "rollout is under way",
     )
     figures_seconds: float = Field(
         10,

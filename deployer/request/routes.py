@@ -21,7 +21,7 @@ from deployer.settings import ProxySettings
 from deployer.state import State
 from deployer.waking import Waker
 
-LOOK_SECONDS = 0.5  # between two looks at the record of a model that is on its way
+LOOK_SECONDS = 0.5  # between two looks at the record of a model that is on its way, or whose next version is
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class Routes:
         """
         known = self._records.last(model)
         if known is not None and since is None:
-            age = self._monotonic() - known.at
-            if age < self._settings.route_cache_seconds:
+            age, limit = self._monotonic() - known.at, self._settings.route_cache_seconds
+            if age < (min(limit, LOOK_SECONDS) if _moving(known.what) else limit):
                 return known.what
-            if age < 2 * self._settings.route_cache_seconds:
+            if age < 2 * limit:
                 self._records.begin(model)
                 return known.what
         if not is_model_name(model):
@@ -129,6 +129,11 @@ class Routes:
         except NotFound:
             self._records.forget(model)
             raise
+
+
+def _moving(record: ModelRecord) -> bool:
+    """Whether its route may change any moment."""
+    return record.rollout is not None and record.setback is None
 
 
 def _chosen(record: ModelRecord, route: Route, wanted: Wanted) -> Target:

@@ -340,6 +340,25 @@ async def test_an_old_route_is_used_while_storage_is_asked_and_a_very_old_one_is
     await slipway.proxy.close()
 
 
+async def test_while_another_version_is_on_its_way_a_route_is_known_for_half_a_second(server: ModelServer) -> None:
+    clock = Clock()
+    slipway = Slipway(SETTINGS.model_copy(update={"route_cache_seconds": 100}), clock)
+    slipway.serve(server.address, number=1, rollout=slipway.rolling(2))
+    assert (await slipway.ask()).version == 1
+    slipway.serve(server.address, number=2, rollout=None)
+    clock.now = 0.4
+    assert (await slipway.ask()).version == 1
+    assert not slipway.proxy._routes._records.busy
+    clock.now = 0.6
+    assert (await slipway.ask()).version == 1  # storage is asked meanwhile
+    await until(lambda: not slipway.proxy._routes._records.busy)
+    assert (await slipway.ask()).version == 2
+    slipway.serve(server.address, number=1)
+    clock.now = 50
+    assert (await slipway.ask()).version == 2
+    await slipway.proxy.close()
+
+
 @pytest.mark.parametrize("name", ["../cluster", "a/b", "", "x" * 41, "Cats", "cats\0", "..", "ca ts"])
 async def test_what_cannot_be_a_name_is_not_looked_for(slipway: Slipway, name: str) -> None:
     with pytest.raises(NotFound) as refused:
