@@ -8,9 +8,10 @@ The record stays, for its version numbers must never be used again; its history 
 """
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 
-from deployer.errors import ClusterUnreachable, UploadRefused
+from deployer.errors import ClusterUnreachable, Unavailable, UploadRefused
 from deployer.names import part_of
 from deployer.ports import Clock, Cluster, Documents, RolloutQueue, ServableStore, UploadStore, Workloads
 from deployer.publishing import unpublish
@@ -39,7 +40,7 @@ class Removals:
         Raises:
             NotFound: there is none of that name.
         """
-        self.state.model(model)
+        status = self.state.model(model).upload
         now = self.clock()
 
         def removed(record: ModelRecord) -> ModelRecord:
@@ -48,7 +49,7 @@ class Removals:
                 return record.but(removed=wider)
             status = record.upload
             if status is not None:
-                status = status.but(state="removed", at=now, stage=None, reason=None, hint=None, due=None)
+                status = status.but(state="removed", at=now, stage=None, reason=None, hint=None, due=None, job=None)
             return (
                 _without_versions(record)
                 .but(removed=Removal(at=now, uploads=uploads), versions=(), upload=status)
@@ -56,6 +57,9 @@ class Removals:
             )
 
         self.state.change(model, removed)
+        if status is not None and status.job is not None:
+            with suppress(Unavailable):  # else its process finds out by itself that it is not wanted
+                self.workloads.delete_job(status.job)
         return self.finish(model)
 
     def retire(self, model: str, *, by: str, why: str) -> None:

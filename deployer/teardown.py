@@ -159,7 +159,9 @@ class Teardown:
         return [_use(record, self.defaults, requests) for record in self._records() if record.desired is not None]
 
     def _needed(self, decision: Decision) -> bool:
-        """Whether a model has been woken since the decision that needs what would go."""
+        """Whether a model has been woken, or a conversion begun, since the decision that needs what would go."""
+        if isinstance(decision, StopCluster) and self.state.cluster().exporting(self.clock()):
+            return True
         awake = [use for use in self._uses() if not use.asleep]
         return any(use.needs_gpu for use in awake) if isinstance(decision, EmptyPool) else bool(awake)
 

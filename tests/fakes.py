@@ -304,6 +304,7 @@ class Message:
 
     model: str
     due: datetime
+    job: str | None = None
 
 
 class FakeQueue:
@@ -313,9 +314,9 @@ class FakeQueue:
         self._world = world
         self.messages: list[Message] = []
 
-    def ask(self, model: str, *, delay_seconds: int = 0) -> None:
+    def ask(self, model: str, *, delay_seconds: int = 0, job: str | None = None) -> None:
         with self._world.effect("queue.ask", model):
-            self.messages.append(Message(model, self._world.now + timedelta(seconds=delay_seconds)))
+            self.messages.append(Message(model, self._world.now + timedelta(seconds=delay_seconds), job))
 
     def take(self) -> Message | None:
         """The next visible message, which is then gone."""

@@ -245,9 +245,10 @@ class StorageRolloutQueue:
     def __init__(self, queue: QueueClient) -> None:
         self._queue = queue
 
-    def ask(self, model: str, *, delay_seconds: int = 0) -> None:
-        """Sends ``{"model": NAME}``, base64-encoded as the Functions host expects by default."""
-        message = base64.b64encode(json.dumps({"model": model}).encode()).decode()
+    def ask(self, model: str, *, delay_seconds: int = 0, job: str | None = None) -> None:
+        """Sends ``{"model": NAME}``, or that with ``"job"``, base64-encoded as the Functions host expects by default."""
+        what = {"model": model} if job is None else {"model": model, "job": job}
+        message = base64.b64encode(json.dumps(what).encode()).decode()
         with _named(f"ask for a look at '{model}'"):
             self._queue.send_message(message, visibility_timeout=delay_seconds)
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from deployer.errors import NotFound, SlipwayError, Unavailable
-from tests.deployed import DEQUEUES, Deployed
+from deployer.export_jobs import JobPolicy
+from tests.deployed import DEQUEUES, IN_FUNCTION, Deployed
 from tests.fakes import Effect, Killed
 
 
@@ -41,11 +42,12 @@ class Flow:
     retire_deleted: bool = False
     looks: bool = False
     steady: bool = False
+    jobs: JobPolicy = IN_FUNCTION
 
 
 @functools.cache
 def _begun(flow: Flow) -> Deployed:
-    deployed = Deployed(gpus=flow.gpus, pool_count=flow.gpus, retire_deleted=flow.retire_deleted)
+    deployed = Deployed(gpus=flow.gpus, pool_count=flow.gpus, retire_deleted=flow.retire_deleted, jobs=flow.jobs)
     flow.before(deployed)
     deployed.marked, deployed.marked_call = len(deployed.world.changes()), deployed.world.calls
     deployed.world.effects.clear()  # numbers go on; what is copied often is kept small

@@ -287,7 +287,7 @@ def test_a_listing_tells_the_sweep_what_it_needs(state: State, documents: FakeDo
 
 
 class _NoQueue:
-    def ask(self, model: str, *, delay_seconds: int = 0) -> None:
+    def ask(self, model: str, *, delay_seconds: int = 0, job: str | None = None) -> None:
         raise AssertionError("an estimate asks for nothing")
 
 
