@@ -6,18 +6,15 @@ again, the reason as the last line.
 
 import argparse
 import logging
-import os
 import signal
 import sys
 import time
 from types import FrameType
 
-from azure.identity import DefaultAzureCredential
-
 from deployer import telemetry
 from deployer.errors import SlipwayError
 from deployer.settings import Settings
-from deployer.wiring import handed_over
+from deployer.wiring import job_from_environment
 from exporter import ExportError
 
 _PATIENCE = 150.0  # seconds; the lease of a function that was killed is free after sixty
@@ -37,10 +34,10 @@ def main() -> int:
     else:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
     logging.getLogger("azure").setLevel(logging.WARNING)
-    run = handed_over(settings, os.environ, DefaultAzureCredential())
+    job = job_from_environment(settings)
     deadline = time.monotonic() + _PATIENCE
     try:
-        while not run.run(given.upload, given.job):
+        while not job.run(given.upload, given.job):
             if time.monotonic() > deadline:
                 return _failed(f"busy: another instance held '{given.upload}' for {_PATIENCE:.0f} s.")
             time.sleep(_PAUSE)

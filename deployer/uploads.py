@@ -22,7 +22,7 @@ from deployer.repair import Repair
 from deployer.resolution import Upload, resolve
 from deployer.state import State
 from deployer.tags import tag_upload, tags_of
-from deployer.telemetry import logger
+from deployer.telemetry import converted, logger
 
 log = logger(__name__)
 
@@ -178,6 +178,7 @@ class Uploads:
         failed = self.jobs.look(upload, record)
         if failed is None or status is None:
             return
+        converted("refused" if failed.final else "failed")
         if failed.final:
             self.attempts.refuse(upload, status.stage or status.state, failed.reason, failed.hint)
         else:

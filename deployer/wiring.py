@@ -176,6 +176,11 @@ def handed_over(settings: Settings, environment: Mapping[str, str], credential: 
     return HandedOver(state, documents, store, _attempts(settings, state, store, servables, queue), _now)
 
 
+def job_from_environment(settings: Settings) -> HandedOver:
+    """The same on what the Job's environment offers."""
+    return handed_over(settings, os.environ, DefaultAzureCredential())
+
+
 def from_environment(settings: Settings) -> Application:
     """The application on the storage and with the credential that the process's environment offers.
 

@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from deployer.adapters.existing_cluster import ExistingCluster
+from deployer.errors import CloudRefused
 from deployer.idle import Stay, StopCluster
 from deployer.ports import PodFailure
 from exporter import NotAModel, Stage, TimedOut
@@ -191,6 +193,23 @@ def test_a_cluster_that_does_not_come_is_told(deployed: Deployed) -> None:
     deployed.drop("cats.keras", "one", seconds=40 * 60)
     state, reason, job = upload(deployed)
     assert (state, job) == ("converting", None) and "azure_capacity: no machines" in str(reason)
+
+
+def test_a_cluster_of_a_kubeconfig_runs_it_as_well(deployed: Deployed) -> None:
+    deployed.azure = ExistingCluster()
+    deployed.restart()
+    deployed.drop("cats.keras", "one", seconds=60)
+    assert deployed.kubernetes.jobs and deployed.exporter.conversions == 1
+    assert upload(deployed)[0] in ("published", "serving")
+
+
+def test_what_the_cluster_refuses_is_told_while_it_lasts(deployed: Deployed) -> None:
+    refused = CloudRefused("kubernetes_403", "Kubernetes did not get Job: forbidden", "Check the rights.")
+    deployed.world.fail("workloads.job", refused, times=2)
+    deployed.drop("cats.keras", "one", seconds=5)
+    assert upload(deployed)[:2] == ("converting", "Kubernetes did not get Job: forbidden Check the rights.")
+    deployed.run()
+    assert deployed.serving("cats") == 1
 
 
 def test_the_ladder_leaves_the_cluster_running_while_a_job_does(deployed: Deployed) -> None:

@@ -26,8 +26,8 @@ def rendered(
 ) -> list[dict[str, Any]]:
     templates = Templates(ServingSettings(), {"agentpool": "gpu"}, "account", "group", 60)
     export = ExportSettings(**{"job_image": IMAGE, "job_client_id": "1-2", **settings})
-    nodes = Settings().job_node_selector if nodes is None else nodes
-    return JobTemplate(templates, export, UploadSettings(attempts=3), nodes, storage)("cats", "Cats v2", JOB)
+    selector = Settings().job_node_selector if nodes is None else nodes
+    return JobTemplate(templates, export, UploadSettings(attempts=3), selector, storage)("cats", "Cats v2", JOB)
 
 
 def pod(manifests: list[dict[str, Any]]) -> dict[str, Any]:
