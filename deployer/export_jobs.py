@@ -87,8 +87,6 @@ class ExportJobs:
             found = self._compute(record.name, job) or self._job(upload, job, begun=begun)
         except (ClusterUnreachable, CloudRefused) as refused:
             found = _Waits(f"{refused.message} {refused.hint}".strip(), for_cluster=True)
-        except SlipwayError as error:  # a setting is missing
-            found = JobFailure(error.code, error.message, error.hint)
         if isinstance(found, _Waits) and found.for_cluster and self.clock() - status.at > self.compute.cluster_limit:
             why = self.state.cluster().failure or found.what
             found = JobFailure("job_no_cluster", f"No cluster took the conversion's Job: {why}", _NO_CLUSTER)
@@ -153,7 +151,11 @@ class ExportJobs:
             case None if begun:
                 return JobFailure("job_gone", f"The conversion's Job {job} was deleted.", "It is tried again.")
             case None:
-                self.workloads.apply(self.render(upload.model, upload.stem, job))
+                try:
+                    manifests = self.render(upload.model, upload.stem, job)
+                except SlipwayError as missing:  # a setting
+                    return JobFailure(missing.code, missing.message, missing.hint)
+                self.workloads.apply(manifests)
                 return None
             case JobState("succeeded"):
                 return JobFailure(

@@ -1,5 +1,6 @@
 """Whatever users, the platform and the cloud do, in whatever order: what holds after every step, and where it all ends."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -7,10 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from deployer.errors import Unavailable
+from deployer.export_jobs import Where
 from deployer.ports import PodFailure
 from deployer.record import ENDED, GONE, ModelRecord
 from exporter import NotAModel, Stage
-from tests.deployed import Deployed
+from tests.deployed import IN_FUNCTION, Deployed
 from tests.fake_cluster import Told
 from tests.fakes import Effect, digest
 from tests.unit.deployer.crashing import persistently
@@ -33,11 +35,13 @@ contents = st.sampled_from(CONTENTS)
 
 
 class AnyHistory(RuleBasedStateMachine):
-    """Two models on one GPU. ``dropped``: what lies in the drop container, by blob."""
+    """Two models on one GPU, converted in the function or as Jobs. ``dropped``: what lies in the drop container, by blob."""
 
-    @initialize(gpus=st.integers(1, 2), first=st.sampled_from(sorted(BLOBS)))
-    def begin(self, gpus: int, first: str) -> None:
-        self.deployed = Deployed(gpus=gpus, pool_count=gpus)
+    @initialize(
+        gpus=st.integers(1, 2), first=st.sampled_from(sorted(BLOBS)), where=st.sampled_from(["function", "job"])
+    )
+    def begin(self, gpus: int, first: str, where: Where) -> None:
+        self.deployed = Deployed(gpus=gpus, pool_count=gpus, jobs=replace(IN_FUNCTION, where=where))
         self.deployed.exporter.refused[REFUSED] = REFUSAL
         self.deployed.world.watch = self.seen
         self.dropped: dict[str, bytes] = {}
@@ -114,6 +118,12 @@ class AnyHistory(RuleBasedStateMachine):
         failure = PodFailure("CrashLoopBackOff", "exit code 1", fatal=True)
         self.deployed.kubernetes.told[f"tfs-{BLOBS[blob]}-v{version}"] = Told(failure=failure)
 
+    @rule(reason=st.sampled_from(["OOMKilled", "Evicted", "ImagePullBackOff"]), times=st.integers(1, 3))
+    def bad_jobs(self, reason: str, times: int) -> None:
+        """The next conversions, where they are Jobs, are ended from outside or cannot begin."""
+        failure = PodFailure(reason, "its node says so", fatal=reason == "ImagePullBackOff")
+        self.deployed.kubernetes.job_failures = [failure] * times
+
     @invariant()
     def nothing_is_torn(self) -> None:
         for model in BLOBS.values():
@@ -150,12 +160,14 @@ class AnyHistory(RuleBasedStateMachine):
         self.deployed.world.faults.clear()
         self.deployed.cluster.failures.clear()
         self.deployed.kubernetes.told.clear()
+        self.deployed.kubernetes.job_failures.clear()
         for _ in range(14):
             self.deployed.run(400)
             persistently(self.deployed, self.deployed.sweep.run)
             persistently(self.deployed, self.deployed.tick)
         self.nothing_is_torn()
         self.deployed.servables.assert_whole()
+        assert not self.deployed.state.cluster().exporting(self.deployed.world.now)
         for blob, model in BLOBS.items():
             record = self.deployed.state.find(model)
             if record is None:
@@ -166,6 +178,7 @@ class AnyHistory(RuleBasedStateMachine):
             if blob not in self.dropped or record.upload is None:
                 continue
             assert record.upload.state in ENDED, told
+            assert record.upload.job is None, told
             if record.upload.state in ("published", "serving") and record.desired is not None:
                 assert record.version(record.desired).source["sha256"] == digest(self.dropped[blob]), told
             if self.dropped[blob] == REFUSED:

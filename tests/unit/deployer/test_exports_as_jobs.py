@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from deployer.adapters.existing_cluster import ExistingCluster
-from deployer.errors import CloudRefused
+from deployer.errors import CloudRefused, Unavailable
 from deployer.idle import Stay, StopCluster
 from deployer.ports import PodFailure
 from exporter import NotAModel, Stage, TimedOut
@@ -210,6 +210,20 @@ def test_what_the_cluster_refuses_is_told_while_it_lasts(deployed: Deployed) -> 
     assert upload(deployed)[:2] == ("converting", "Kubernetes did not get Job: forbidden Check the rights.")
     deployed.run()
     assert deployed.serving("cats") == 1
+
+
+def test_storage_that_fails_at_a_look_costs_no_job(deployed: Deployed) -> None:
+    """What is looked at is another attempt's matter: the look is made again."""
+    deployed.store.drop("cats.keras", "one", event=False)
+    deployed.uploads.take("cats.keras")
+    job = the_job(deployed)
+    for name in ("documents.read", "uploads.list", "workloads.job", "cluster.state"):
+        deployed.world.fail(name, Unavailable("storage", "No answer."))
+        with pytest.raises(Unavailable):
+            deployed.uploads.look("cats", job)
+        assert upload(deployed)[2] == job
+    deployed.run()
+    assert deployed.serving("cats") == 1 and the_job(deployed) == job
 
 
 def test_the_ladder_leaves_the_cluster_running_while_a_job_does(deployed: Deployed) -> None:
