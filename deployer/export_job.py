@@ -17,6 +17,8 @@ from deployer.settings import Settings
 from deployer.wiring import job_from_environment
 from exporter import ExportError
 
+log = logging.getLogger(__name__)
+
 _PATIENCE = 150.0  # seconds; the lease of a function that was killed is free after sixty
 _PAUSE = 1.0
 
@@ -40,6 +42,7 @@ def main() -> int:
         while not job.run(given.upload, given.job):
             if time.monotonic() > deadline:
                 return _failed(f"busy: another instance held '{given.upload}' for {_PATIENCE:.0f} s.")
+            log.info("another instance holds '%s'; waiting", given.upload)
             time.sleep(_PAUSE)
     except (SlipwayError, ExportError) as error:
         return _failed(f"{error.code}: {error.message} {error.hint}")
