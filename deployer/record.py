@@ -54,6 +54,7 @@ class UploadStatus(Document):
     stages: tuple[Stage, ...] = ()
     attempts: int = 0  # begun so far; a killed one counts
     due: datetime | None = None  # when the sweep takes it up again
+    job: str | None = None  # the Kubernetes Job that this attempt was handed over to, until it has ended
 
 
 class VersionRecord(Document):
@@ -301,11 +302,18 @@ class ClusterRecord(Document):
     failed: datetime | None = None  # when that was seen
     again: datetime | None = None  # when what failed may be begun again, where that is known
     refused: tuple[str, ...] = ()  # GPU pools that got no nodes in this wake, for lack of quota or capacity
+    exports: dict[str, datetime] = Field(
+        default_factory=dict
+    )  # conversions on it, by Job: when they have ended at the latest
 
     @property
     def wake(self) -> Wake | None:
         """The wake under way that was begun first."""
         return min(self.wakes.values(), key=lambda wake: wake.started, default=None)
+
+    def exporting(self, now: datetime) -> dict[str, datetime]:
+        """The conversions on it that have not ended, as far as is known."""
+        return {job: until for job, until in self.exports.items() if until > now}
 
     @property
     def leaving(self) -> Literal["pool", "cluster"] | None:

@@ -190,7 +190,9 @@ class Teardown:
         return tuple(self.state.glances(strict=True))
 
     def _needed(self, decision: Decision) -> bool:
-        """Whether a model has been woken since the decision that needs what would go."""
+        """Whether a model has been woken that needs what would go, or a conversion begun, since the decision."""
+        if isinstance(decision, StopCluster) and self.state.cluster().exporting(self.clock()):
+            return True
         awake = [model for model in self._models() if model.desired is not None and not model.asleep]
         return any(model.gpus > 0 for model in awake) if isinstance(decision, EmptyPool) else bool(awake)
 

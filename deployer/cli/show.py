@@ -47,7 +47,9 @@ def model(console: Console, shown: Document, target: Target) -> None:
     """Everything about one model."""
     serves = "sleeps, and wakes with its first request" if shown["asleep"] else "serves"
     version = f", v{shown['version']} {serves}" if shown.get("version") is not None else ""
-    console.print(f"[bold]{escape(shown['name'])}[/bold]  {state_mark(shown['state'])}{version}")
+    job = (shown.get("upload") or {}).get("job")
+    where = f" as the Job {escape(job)}" if job else ""
+    console.print(f"[bold]{escape(shown['name'])}[/bold]  {state_mark(shown['state'])}{where}{version}")
     if rollout := shown.get("rollout"):
         console.print(f"  rollout of v{rollout['version']}: {escape(rollout['message'] or rollout['step'])}")
     upload = shown.get("upload") or {}

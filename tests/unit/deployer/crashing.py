@@ -17,7 +17,8 @@ from enum import StrEnum
 import pytest
 
 from deployer.errors import NotFound, SlipwayError, Unavailable
-from tests.deployed import DEQUEUES, Deployed
+from deployer.export_jobs import JobPolicy
+from tests.deployed import DEQUEUES, IN_FUNCTION, Deployed
 from tests.fakes import Effect, Killed
 
 
@@ -45,11 +46,12 @@ class Flow:
     bridged: bool = False
     looks: bool = False
     steady: bool = False
+    jobs: JobPolicy = IN_FUNCTION
 
 
 @functools.cache
 def _begun(flow: Flow) -> Deployed:
-    deployed = Deployed(gpus=flow.gpus, pool_count=flow.gpus, retire_deleted=flow.retire_deleted)
+    deployed = Deployed(gpus=flow.gpus, pool_count=flow.gpus, retire_deleted=flow.retire_deleted, jobs=flow.jobs)
     deployed.bridged = flow.bridged
     deployed.restart()
     flow.before(deployed)

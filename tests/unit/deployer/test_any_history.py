@@ -1,6 +1,7 @@
 """Whatever users, the platform and the cloud do, in whatever order: what holds after every step, and where it all ends."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -8,12 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from deployer.errors import AzureRefused, SlipwayError, Unavailable
+from deployer.export_jobs import Where
 from deployer.figures import Tally
 from deployer.ports import PodFailure
 from deployer.record import OrderKind
 from exporter import ExportError, NotAModel, Stage, TimedOut
 from exporter.manifest import TensorSpec
-from tests.deployed import Deployed
+from tests.deployed import IN_FUNCTION, Deployed
 from tests.fake_cluster import Told
 from tests.fakes import Effect, Message
 from tests.unit.deployer.bundles import bundle_index, saved_model
@@ -56,13 +58,19 @@ contents = st.sampled_from(CONTENTS)
 
 
 class AnyHistory(RuleBasedStateMachine):
-    """Three models, one a directory without a GPU's need at first, on one or two GPUs of one pool or of two."""
+    """Three models, one a directory without a GPU's need at first, on one or two GPUs of one pool or of two.
+
+    They are converted in the function or as Jobs.
+    """
 
     @initialize(
-        gpus=st.integers(1, 2), spare=st.booleans(), bridged=st.booleans(), retire=st.booleans(), first=blobs
+        gpus=st.integers(1, 2), spare=st.booleans(), bridged=st.booleans(), retire=st.booleans(), first=blobs,
+        where=st.sampled_from(["function", "job"]),
     )  # fmt: skip
-    def begin(self, gpus: int, spare: bool, bridged: bool, retire: bool, first: str) -> None:
-        self.deployed = Deployed(gpus=gpus, pool_count=gpus, retire_deleted=retire)
+    def begin(self, gpus: int, spare: bool, bridged: bool, retire: bool, first: str, where: Where) -> None:
+        self.deployed = Deployed(
+            gpus=gpus, pool_count=gpus, retire_deleted=retire, jobs=replace(IN_FUNCTION, where=where)
+        )
         self.deployed.bridged = bridged
         if spare:
             self.deployed.cluster.pools = ("gpu", "spare")
@@ -296,6 +304,12 @@ class AnyHistory(RuleBasedStateMachine):
     def changes(self) -> int:
         return max((effect.number for effect in self.deployed.world.effects), default=0)
 
+    @rule(reason=st.sampled_from(["OOMKilled", "Evicted", "ImagePullBackOff"]), times=st.integers(1, 3))
+    def bad_jobs(self, reason: str, times: int) -> None:
+        """The next conversions, where they are Jobs, are ended from outside or cannot begin."""
+        failure = PodFailure(reason, "its node says so", fatal=reason == "ImagePullBackOff")
+        self.deployed.kubernetes.job_failures = [failure] * times
+
     @invariant()
     def nothing_is_torn(self) -> None:
         if hasattr(self, "holding"):
@@ -321,6 +335,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.deployed.cluster.failures.clear()
         self.deployed.cluster.without_quota.clear()
         self.deployed.kubernetes.told.clear()
+        self.deployed.kubernetes.job_failures.clear()
         self.deployed.exporter.failures.clear()
         self.deployed.exporter.during = lambda: None
 

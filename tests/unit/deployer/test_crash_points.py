@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,14 @@ import pytest
 from deployer.errors import Unavailable
 from deployer.ports import PodFailure
 from exporter import NotAModel, Stage, TimedOut
-from tests.deployed import Deployed
+from tests.deployed import IN_FUNCTION, Deployed
 from tests.fake_cluster import Told
 from tests.unit.deployer.bundles import bundle_index, saved_model
 from tests.unit.deployer.crashing import Fault, Flow, counted, disturbed, ends_as_if_nothing_had_happened, outcome
 
 REFUSAL = NotAModel("It is no model.", hint="Save it again.", stage=Stage.SCAN)
 LATE = TimedOut("It took too long.", hint="Raise the limit.", stage=Stage.LOAD)
+AS_JOBS = replace(IN_FUNCTION, where="job")
 INDEX, DATA = "cats/variables/variables.index", "cats/variables/variables.data-00000-of-00001"
 
 
@@ -101,6 +103,19 @@ def deleted(deployed: Deployed) -> None:
     deployed.sweep.run()
 
 
+def out_of_memory(deployed: Deployed) -> None:
+    """A conversion needs more memory than its Job may have, however often."""
+    deployed.kubernetes.job_failures = [PodFailure("OOMKilled", "", fatal=False)] * 5
+    deployed.store.drop("cats.keras", "two")
+
+
+def stopped(deployed: Deployed) -> None:
+    """A model that served sleeps, and the cluster is stopped."""
+    asleep(deployed)
+    deployed.cluster.begin_stop()
+    deployed.run(60)
+
+
 def repaired(deployed: Deployed) -> None:
     """The state container was lost, and is made anew from the others."""
     deployed.doctor.repair()
@@ -124,6 +139,9 @@ FLOWS = [
     Flow("removed with uploads", lambda deployed: removed(deployed, uploads=True), one_serves),
     Flow("upload deleted", deleted, one_serves, retire_deleted=True),
     Flow("repaired", repaired, state_lost),
+    Flow("Job overwritten", overwritten, one_serves, gpus=2, steady=True, jobs=AS_JOBS),
+    Flow("Job out of memory", out_of_memory, one_serves, steady=True, jobs=AS_JOBS),
+    Flow("as a Job", lambda deployed: deployed.store.drop("cats.keras", "two"), stopped, jobs=AS_JOBS),
 ]  # fmt: skip
 UNDISTURBED = {flow: disturbed(flow) for flow in FLOWS}
 ENDS: dict[str, object] = {
@@ -131,6 +149,7 @@ ENDS: dict[str, object] = {
     "broken beside": 1,
     "refused file": 1, "new options": 1, "same bytes again": 1, "woken": 1, "slept": None, "retried": 2,
     "removed": "gone", "removed with uploads": "gone", "upload deleted": None, "repaired": 2,
+    "as a Job": 2, "Job overwritten": 2, "Job out of memory": 1,
 }  # fmt: skip
 
 
