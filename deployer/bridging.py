@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from deployer.errors import SlipwayError
+from deployer.glance import Glance, bridged
 from deployer.names import bridge_name
 from deployer.ports import Cluster, ModelServer, ServableStore, Workload, Workloads
 from deployer.proving import difference
@@ -20,17 +21,6 @@ from deployer.state import State
 from deployer.templates import Templates
 
 log = logging.getLogger(__name__)
-
-
-def bridged(record: ModelRecord) -> VersionRecord | None:
-    """The version that a bridge should serve: that of a model on GPUs which served before, while none does. Pure."""
-    if record.route is not None or record.removed is not None or record.desired is None:
-        return None
-    desired = record.version(record.desired)
-    back = record.fallback(record.desired)
-    if desired.state != "serving" and back is not None and record.has(back):  # the next one is on its way
-        desired = record.version(back)
-    return desired if desired.state == "serving" and desired.serve.gpus > 0 else None
 
 
 @dataclass(frozen=True)
@@ -45,20 +35,33 @@ class Bridges:
     templates: Templates
     enabled: bool
 
-    def run(self) -> None:
-        """One look at every model. What fails for one is tried again at the next look, and keeps no other."""
-        records = [record for name in self.state.models() if (record := self.state.find(name)) is not None]
-        concerned = [record for record in records if record.bridge is not None or self._wanted(record) is not None]
+    def run(self, models: Iterable[Glance]) -> None:
+        """One look at every model. What fails for one is tried again at the next look, and keeps no other.
+
+        Costs no call for a model that has no bridge and needs none, and reads no record where the bridge stands.
+        """
+        concerned = [
+            model for model in models if model.bridge is not None or (self.enabled and model.bridged is not None)
+        ]
         if not concerned:
             return
         up = self.cluster.state().power == "Running" and self.state.cluster().leaving != "cluster"
-        for record in concerned if up else ():
+        for model in concerned if up else ():
             try:
-                self._look(record)
+                if not self._stands(model) and (record := self.state.find(model.name)) is not None:
+                    self._look(record)
             except SlipwayError as error:
-                log.warning("the bridge of '%s': %s", record.name, error.message)
+                log.warning("the bridge of '%s': %s", model.name, error.message)
         if not up:
             self._unroute(concerned)
+
+    def _stands(self, model: Glance) -> bool:
+        """Whether the bridge is as it should be, for all that can be seen from outside."""
+        bridge = model.bridge
+        if not self.enabled or bridge is None or bridge.address is None or bridge.version != model.bridged:
+            return False
+        found = {work.version: work for work in self.workloads.of(bridge_name(model.name))}.get(bridge.version)
+        return found is not None and found.replicas > 0 and found.complete
 
     def _look(self, record: ModelRecord) -> None:
         wanted, bridge = self._wanted(record), record.bridge
@@ -96,11 +99,11 @@ class Bridges:
                 "the bridge of '%s' v%s answers otherwise than at its conversion (%s)", model, bridge.version, told
             )
 
-    def _unroute(self, records: Iterable[ModelRecord]) -> None:
+    def _unroute(self, models: Iterable[Glance]) -> None:
         """Nobody is sent where no cluster runs; what stands there is proven again when it does."""
-        for record in records:
-            if record.bridge is not None and record.bridge.address is not None:
-                self._noted(record.name, record.bridge, record.bridge.but(address=None))
+        for model in models:
+            if model.bridge is not None and model.bridge.address is not None:
+                self._noted(model.name, model.bridge, model.bridge.but(address=None))
 
     def _wanted(self, record: ModelRecord) -> VersionRecord | None:
         return bridged(record) if self.enabled else None

@@ -24,19 +24,24 @@ def compute_first(
     if waited > policy.cluster_limit:
         lacking = "gave no compute" if ours else "did not answer"
         return RollBack(
-            target.version, route.version if (route := record.route) and route.version != target.version else None,
+            target.version, without_compute(record, target),
             cluster.failure or f"the cluster {lacking} within {waited.total_seconds():.0f} s",
             "See the cluster's activity log on Azure: quota, capacity and permissions are the usual causes."
             if ours else "Its Kubernetes API must be reached at the address in SLIPWAY_CLUSTER__KUBECONFIG.", blame=False,
         )  # fmt: skip
     if leaving and not state.busy:
-        return AwaitCluster(f"the {'GPU pool' if cluster.leaving == 'pool' else 'cluster'} is going to sleep")
+        return AwaitCluster(
+            f"the {'GPU pool' if cluster.leaving == 'pool' else 'cluster'} is going to sleep", "teardown"
+        )
     if state.busy:
-        return AwaitCluster(f"the cluster is {state.provisioning.lower()}")
+        doing = f"the cluster is {state.provisioning.lower()}"
+        if leaving:
+            return AwaitCluster(doing, "teardown")
+        return AwaitCluster(doing, "cluster" if state.provisioning == "Starting" else "gpu-pool")
     left = tuple(pool for pool in policy.pools if pool not in cluster.refused)
     pool = left[0] if left else policy.pools[0]
     if cluster.failure and _wait(cluster, now, all_refused=not left):
-        return AwaitCluster(cluster.failure)
+        return AwaitCluster(cluster.failure, "cluster" if stopped else "gpu-pool")
     if stopped:
         if cluster.slept is not None and now < (due := cluster.slept + policy.restart_gap):
             gap = policy.restart_gap.total_seconds() / 60
@@ -47,8 +52,21 @@ def compute_first(
         return WakeCluster(start=True, nodes=policy.gpu_nodes, pool=pool)
     if no_pool or (no_node and cluster.failure):
         return WakeCluster(start=False, nodes=policy.gpu_nodes, pool=pool)
-    return AwaitCluster(
-        "a GPU node is joining" if cluster.nodes is not None else "the Kubernetes API does not answer yet"
+    if cluster.nodes is None:
+        return AwaitCluster("the Kubernetes API does not answer yet", "cluster")
+    return AwaitCluster("a GPU node is joining", "gpu-node")
+
+
+def without_compute(record: ModelRecord, target: VersionRecord) -> int | None:
+    """What to go to where there is no compute for a version, which is no fault of its: what serves, or served before on CPU.
+
+    None: a version before it would get no GPU either, so the model sleeps, and its next request tries anew.
+    """
+    if record.route is not None and record.route.version != target.version:
+        return record.route.version
+    back = record.fallback(target.version)
+    return (
+        back if back is not None and record.has(back) and record.version(back).serve.gpus < target.serve.gpus else None
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from deployer import openapi
 from deployer.activity import last_requests
 from deployer.errors import ClusterDeleted, NotFound
-from deployer.ledger import Ledger
+from deployer.ledger import Ledger, stretches
 from deployer.names import is_model_name
-from deployer.ports import Clock, Cluster
+from deployer.ports import Clock
 from deployer.record import ModelRecord, OrderKind
 from deployer.removal import Removals
 from deployer.retrying import Retries
@@ -30,7 +30,6 @@ class Control:
     """What users read and command."""
 
     state: State
-    cluster_resource: Cluster
     teardown: Teardown
     ledger: Ledger
     removals: Removals
@@ -41,8 +40,8 @@ class Control:
     clock: Clock
 
     def models(self) -> dict[str, Any]:
-        """All models, by name."""
-        return {"models": [summary(record) for record in self._records()]}
+        """All models, by name: one listing of the state container, whatever their number."""
+        return {"models": [summary(glance) for glance in self.state.glances() if not glance.removed]}
 
     def model(self, name: str) -> dict[str, Any]:
         """One model, whole.
@@ -54,11 +53,15 @@ class Control:
         newest = [item.version for item in record.versions][-_TIMELINES:]
         stages = [stage for version in newest for stage in self.state.stages_of(record, version)]
         view = model_view(record, stages, self.state.history(record, newest=_DECISIONS))
-        last = last_requests(self.teardown.documents, name).get(name)
-        return view | {"last_request": last.isoformat() if last else None, **openapi.endpoint(record)}
+        last = last_requests(self.teardown.documents).get(name)
+        return view | {
+            "last_request": last.isoformat() if last else None, "wake": self._wake(record), **openapi.endpoint(record)
+        }  # fmt: skip
 
     def openapi(self, name: str | None = None, *, keyed: bool = False) -> dict[str, Any]:
         """The OpenAPI document of one model (``keyed``: for who has its key), or of all and of what is asked of them.
+
+        That of all is a listing and a read of each record: the schemas stand nowhere else.
 
         Raises:
             NotFound: there is none of that name.
@@ -94,13 +97,24 @@ class Control:
         return {"name": name, "removed": self.removals.remove(name, uploads=uploads, by=BY_COMMAND), "uploads": uploads}
 
     def cluster(self) -> dict[str, Any]:
-        """The cluster and what the idle ladder does next."""
-        decision = self.teardown.decide()
-        return cluster_view(
-            self.cluster_resource.state(), self.state.cluster(), decision, pool=self.gpu_pool,
-            all_asleep=all(record.asleep for record in self._records() if record.desired is not None),
-            now=self.clock(),
+        """The cluster and what the idle ladder does next: one listing of the models, and one of what was asked.
+
+        Only the records of models that wake are read whole.
+        """
+        situation, decision = self.teardown.next()
+        record = situation.record
+        shown = cluster_view(
+            situation.cluster, record, decision, pool=self.gpu_pool,
+            all_asleep=all(use.asleep for use in situation.uses), now=self.clock(),
         )  # fmt: skip
+        found = [model for name in record.wakes if (model := self.state.find(name)) is not None]
+        return shown | {
+            "wakes": [
+                {"model": model.name, **self.teardown.waker.progress(model, record).view()}
+                for model in found
+                if not model.settled
+            ]
+        }
 
     def order(self, kind: OrderKind, minutes: float | None) -> dict[str, Any]:
         """Wakes all models, or puts all to sleep, or holds all as it is: outranks the policy for so many minutes."""
@@ -117,7 +131,7 @@ class Control:
         """What the idle ladder would do in the next days if nobody asked anything; what each rung saves and costs."""
         situation, coming = self.teardown.coming(_FORESEEN)
         economy = self.teardown.costs.economy(situation.cluster, situation.record.wake_times)
-        return plan_view(situation, coming, economy, self.clock())
+        return plan_view(situation, coming, economy, self.teardown.costs.guesses, self.clock())
 
     def sums(self, month: str | None) -> dict[str, Any]:
         """The ledger of a month.
@@ -128,7 +142,19 @@ class Control:
         with suppress(ClusterDeleted):  # what was, can be read all the same
             self.teardown.look()
         sums, lines = self.ledger.month(month)
-        return sums.view() | {"lines": [line.model_dump(mode="json") for line in lines]}
+        spent = stretches(lines, sums.start, sums.end)
+        told = [
+            line.model_dump(mode="json") | {name: each.view()[name] for name in ("gpu_hours", "money")}
+            for line, each in zip(lines, spent, strict=True)
+        ]
+        return sums.view() | {"lines": told}
+
+    def _wake(self, record: ModelRecord) -> dict[str, Any] | None:
+        """How far the model's wake is, if it wakes."""
+        if record.settled or record.route is not None:
+            return None
+        cluster = self.state.cluster()
+        return self.teardown.waker.progress(record, cluster).view() if record.name in cluster.wakes else None
 
     def _record(self, name: str) -> ModelRecord:
         if not is_model_name(name):
@@ -138,5 +164,5 @@ class Control:
         return self.state.model(name)
 
     def _records(self) -> list[ModelRecord]:
-        found = [record for name in self.state.models() if (record := self.state.find(name)) is not None]
-        return [record for record in found if record.removed is None or not record.removed.done]
+        shown = [glance.name for glance in self.state.glances() if not glance.removed]
+        return [record for name in shown if (record := self.state.find(name)) is not None]

@@ -18,6 +18,7 @@
 An SDK's error is chained as the cause. ``code`` is stable and documented in docs/reference/errors.md.
 """
 
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -119,18 +120,24 @@ class TryLater(SlipwayError):
 
 
 class Waking(TryLater):
-    """The model sleeps and is being woken; ``eta_seconds`` says when to come back."""
+    """The model sleeps and is being woken; ``eta_seconds`` says when to come back.
 
-    def __init__(self, message: str, *, eta_seconds: int, stage: str) -> None:
+    ``stages``: what each has taken so far and is expected to take, as ``deployer.wake_stages`` shows them.
+    """
+
+    def __init__(self, message: str, *, eta_seconds: int, stage: str, stages: Sequence[Mapping[str, Any]] = ()) -> None:
         hint = "Ask again after Retry-After, or send 'Prefer: wait=SECONDS' to be held."
         super().__init__("waking", message, hint, retry_after=eta_seconds)
         self.eta_seconds = eta_seconds
         self.stage = stage
+        self.stages = tuple(stages)
 
     def body(self) -> dict[str, Any]:
         """The error shape, with the estimate and the stage that the wake has reached."""
         body = super().body()
         body["error"] |= {"eta_seconds": self.eta_seconds, "stage": self.stage}
+        if self.stages:
+            body["error"]["stages"] = list(self.stages)
         return body
 
 

@@ -4,15 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from deployer.errors import Unavailable
+from deployer.operations import begin_wake
 from deployer.ports import Clock, Cluster, ModelServer, ServableStore, UploadStore, Workloads
 from deployer.proving import difference
 from deployer.publishing import unpublish
 from deployer.record import (
     Canary,
-    Cause,
     ClusterRecord,
     ModelRecord,
-    Operation,
     RolloutStatus,
     Route,
     wake_deepened,
@@ -39,6 +38,7 @@ from deployer.steps import (
 )
 from deployer.tags import tag_upload
 from deployer.templates import Templates
+from deployer.wake_stages import spent
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Executor:
     def perform(self, record: ModelRecord, step: Step) -> bool:
         """Performs the step on the model whose record this is; tells whether the next may follow at once, or must wait."""
         match step:
-            case WakeCluster(start, nodes, pool):
-                self._wake(record, start=start, nodes=nodes, pool=pool)
+            case WakeCluster():
+                self._wake(record, step)
                 return False
             case Apply(version, replicas):
                 self._apply(record, version, replicas)
@@ -92,19 +92,11 @@ class Executor:
             case AwaitCluster() | AwaitRestart() | AwaitPods() | AwaitCanary():
                 return False
 
-    def _wake(self, record: ModelRecord, *, start: bool, nodes: int, pool: str) -> None:
-        now = self.clock()
-        token = self.cluster.begin_start() if start else self.cluster.begin_pool(nodes, pool)
-        operation = Operation(kind="start", started=now, token=token, by=record.name)
-        if not start:
-            operation = operation.but(kind="pool", target=nodes, pool=pool)
-        rung = "stopped" if start else "pool"
-        cause = Cause(by=f"model {record.name}", why="its rollout needs the cluster", at=now)
-        self.state.change_cluster(
-            lambda before: wake_deepened(before, record.name, rung, now).but(
-                operation=operation, rung=None, slept=None, woke=now, cause=before.cause if before.wakes else cause,
-                refused=() if pool in before.refused else before.refused,  # all were: another round
-            )
+    def _wake(self, record: ModelRecord, step: WakeCluster) -> None:
+        now, rung = self.clock(), "stopped" if step.start else "pool"
+        begin_wake(
+            self.state, self.cluster, step, by=record.name, why="its rollout needs the cluster", now=now,
+            noting=lambda before: wake_deepened(before, record.name, rung, now),
         )  # fmt: skip
 
     def _apply(self, record: ModelRecord, version: int, replicas: int) -> None:
@@ -217,7 +209,7 @@ class Executor:
             return after.but(setback=None)
 
         on_gpu = record.version(version).serve.gpus > 0
-        self.state.change_cluster(lambda before: _given(wake_ended(before, record.name, self.clock()), on_gpu=on_gpu))
+        self.state.change_cluster(lambda before: _given(_woken(before, record, self.clock()), on_gpu=on_gpu))
         after = self.state.change(record.name, switched)
         if after.route is None or after.route.version != version:
             return
@@ -234,23 +226,33 @@ class Executor:
                 return before
             failed = before.version(step.version)
             after = before.but(desired=step.to, rollout=_way_back(step.to, now))
+            what = f"v{step.version} given up, back to {'nothing' if step.to is None else f'v{step.to}'}"
             if after.route is not None and after.route.canary is not None:
                 after = after.but(route=after.route.but(canary=None), served=now)
             if step.blame:
                 after = after.with_version(failed.but(state="failed", reason=step.reason, hint=step.hint))
             elif step.to is None:  # no compute, and nothing to go back to: sleep until somebody asks again
                 after = after.but(desired=step.version, asleep=True, route=None, changed_rung=now)
+                what = f"v{step.version} sleeps, and is tried again when it is asked for"
+            else:
+                after = after.with_version(failed.but(reason=step.reason, hint=step.hint))
             if after.upload is not None and after.upload.version == step.version:
                 upload = after.upload.but(state="failed", stage="rollout", reason=step.reason, hint=step.hint)
                 after = after.but(upload=upload)
-            to = "nothing" if step.to is None else f"v{step.to}"
-            return after.noting(now, "rollout", f"v{step.version} given up, back to {to}", step.reason)
+            return after.noting(now, "rollout", what, step.reason)
 
         after = self.state.change(record.name, back)
         tag_upload(self.uploads, after)
         self.state.change_cluster(lambda before: wake_ended(before, record.name, now, serves=False).but(refused=()))
         if not tried:  # else its requests are to end first: the plan retires it after a while
             self.workloads.delete_version(record.name, step.version)  # last: the cluster may be what does not answer
+
+
+def _woken(before: ClusterRecord, model: ModelRecord, now: datetime) -> ClusterRecord:
+    """The record after a model's wake, with the time that each stage took."""
+    wake, status = before.wakes.get(model.name), model.rollout
+    stages = spent(status.reached, wake.started, now) if wake is not None and status is not None else {}
+    return wake_ended(before, model.name, now, stages=stages)
 
 
 def _given(record: ClusterRecord, *, on_gpu: bool) -> ClusterRecord:

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict
 
 from deployer.economy import Costs
 from deployer.errors import BadRequest, Conflict
+from deployer.glance import Glance
 from deployer.ports import Clock, ClusterState, Documents
-from deployer.record import ClusterRecord, ModelRecord
+from deployer.record import ClusterRecord
 
 _ATTEMPTS = 10
 _HOUR = timedelta(hours=1)
@@ -62,18 +63,12 @@ class Line(BaseModel):
         return self.model_dump(exclude=fields) != other.model_dump(exclude=fields)
 
 
-def line(
-    cluster: ClusterState, record: ClusterRecord, models: Iterable[ModelRecord], costs: Costs, now: datetime
-) -> Line:
+def line(cluster: ClusterState, record: ClusterRecord, models: Iterable[Glance], costs: Costs, now: datetime) -> Line:
     """What runs now."""
     running = cluster.power == "Running"
     nodes = (cluster.pool_count or 0) if running else 0
     others = dict(cluster.others) if running else {}
-    asked = {
-        model.name: serve.gpus * serve.replicas.min
-        for model in models
-        if model.desired is not None and not model.asleep and (serve := model.version(model.desired).serve).gpus > 0
-    }
+    asked = {model.name: model.gpus for model in models if model.gpus > 0 and not model.asleep}
     awake = tuple(sorted(asked))
     rung: Rung = "stopped" if not running else "pool" if nodes == 0 else "awake" if awake else "pods"
     cause = record.cause if record.cause and now - record.cause.at < _LASTS else None
@@ -157,6 +152,15 @@ def sums(lines: Sequence[Line], start: datetime, end: datetime, *, gpu_nodes: in
     )  # fmt: skip
 
 
+def stretches(lines: Sequence[Line], start: datetime, end: datetime) -> tuple[Sums, ...]:
+    """For each line the hours and the money until the next, as far as they lie in the stretch."""
+    until = [*(item.at for item in lines[1:]), end]
+    return tuple(
+        sums([item], max(item.at, start), max(item.at, start, min(left, end)), gpu_nodes=item.gpu_nodes)
+        for item, left in zip(lines, until, strict=False)
+    )
+
+
 def _always_others(lines: Sequence[Line]) -> float:
     return max((item.other_price or 0 for item in lines), default=0.0)
 
@@ -169,7 +173,7 @@ class Ledger:
     costs: Costs
     clock: Clock
 
-    def look(self, cluster: ClusterState, record: ClusterRecord, models: Iterable[ModelRecord]) -> None:
+    def look(self, cluster: ClusterState, record: ClusterRecord, models: Iterable[Glance]) -> None:
         """Writes a line if something else runs than the last line says."""
         found = line(cluster, record, models, self.costs, self.clock())
         for _ in range(_ATTEMPTS):

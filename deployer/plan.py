@@ -10,7 +10,7 @@ is made good by the next look.
 from datetime import datetime
 
 from deployer.canary import Failed, Figures, Passed, Undecided, judge
-from deployer.compute import compute_first
+from deployer.compute import compute_first, without_compute
 from deployer.pod_failures import in_words
 from deployer.ports import Workload
 from deployer.record import ModelRecord, VersionRecord
@@ -107,6 +107,8 @@ def _bring_up(
             return _given_up(record, target, record.rollout.message, logs)
         return Prove(target.version, work.address)
     late = record.waited({"AwaitPods"}, now) > policy.pods_limit
+    if work.failure is not None and late and work.failure.reason == "Unschedulable":
+        return RollBack(target.version, without_compute(record, target), *in_words(work.failure), blame=False)
     if work.failure is not None and (work.failure.fatal or late):
         return _given_up(record, target, *in_words(work.failure))
     if late:

@@ -21,6 +21,11 @@ _GPU_MEMORY = re.compile(
 def in_words(failure: PodFailure) -> tuple[str, str]:
     """What keeps a pod from being ready, and what to do about it."""
     match failure.reason:
+        case "Unschedulable" if "persistentvolumeclaim" in failure.message.lower():
+            return (
+                f"the volume with the servables is not there ({failure.message})",
+                "kubectl -n slipway describe pvc tells why: the blob CSI driver must be on, and its storage class be known.",
+            )
         case "Unschedulable" if "gpu" in failure.message.lower():
             return (
                 f"no GPU is free, so no node has room for the pod ({failure.message})",

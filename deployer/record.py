@@ -54,6 +54,7 @@ class UploadStatus(Document):
     stages: tuple[Stage, ...] = ()
     attempts: int = 0  # begun so far; a killed one counts
     due: datetime | None = None  # when the sweep takes it up again
+    job: str | None = None  # the Kubernetes Job that this attempt was handed over to, until it has ended
 
 
 class VersionRecord(Document):
@@ -97,6 +98,13 @@ class Bridge(Document):
     address: str | None = None
 
 
+class Reached(Document):
+    """When a rollout came to a stage of a wake; ``deployer.wake_stages`` names them."""
+
+    stage: str
+    at: datetime
+
+
 class RolloutStatus(Document):
     """A rollout under way: the step it is at, since when, and what was said of it last."""
 
@@ -110,13 +118,20 @@ class RolloutStatus(Document):
     unanswered: int = 0  # golden requests that got no answer
     trial: datetime | None = None  # when it got its share of requests as a canary
     back: bool = False  # a version that is gone back to: it is not tried as a canary
+    chain: str | None = None  # of the looks at it, each asking for the next; those of any other chain are superfluous
+    reached: tuple[Reached, ...] = ()  # the stages of a wake that it came to, in order
 
 
 class Removal(Document):
-    """The model was removed by command; ``uploads``: what lies in the drop container goes as well; ``done``: all is gone."""
+    """The model was removed by command; ``uploads``: what lay in the drop container goes as well, ``dropped``: blobs and ETags.
+
+    ``emptied``: its files are gone, and what was dropped since may be taken; ``done``: its objects are, too.
+    """
 
     at: datetime
     uploads: bool
+    dropped: dict[str, str] = Field(default_factory=dict)
+    emptied: bool = False
     done: bool = False
 
 
@@ -218,30 +233,6 @@ class ModelRecord(Document):
         return self.asleep or self.desired is None or (self.route is not None and self.route.version == self.desired)
 
 
-class Glance(Document):
-    """What the sweep must know of a model in order to leave it alone. It goes into a header: plain ASCII, and short."""
-
-    name: str
-    updated: datetime | None = None
-    settled: bool = True
-    fingerprint: str | None = None
-    upload: UploadState | None = None
-    due: datetime | None = None
-    after: datetime | None = None
-    removing: bool = False
-
-
-def glance_of(record: ModelRecord) -> Glance:
-    """What the sweep must know of this record."""
-    upload = record.upload
-    return Glance(
-        name=record.name, updated=record.updated, settled=record.settled,
-        fingerprint=upload.fingerprint if upload else None, upload=upload.state if upload else None,
-        due=upload.due if upload else None, after=record.setback.until if record.setback else None,
-        removing=record.removed is not None and not record.removed.done,
-    )  # fmt: skip
-
-
 class Operation(Document):
     """A long Azure operation under way; ``token`` resumes it in any process."""
 
@@ -266,11 +257,12 @@ class Wake(Document):
 
 
 class WakeTime(Document):
-    """How long one wake took from a rung until its model answered."""
+    """How long one wake took from a rung until its model answered; ``stages``: seconds of each of its stages."""
 
     rung: str
     seconds: float
     model: str = ""
+    stages: dict[str, float] = Field(default_factory=dict)
 
 
 class Order(Document):
@@ -310,11 +302,18 @@ class ClusterRecord(Document):
     failed: datetime | None = None  # when that was seen
     again: datetime | None = None  # when what failed may be begun again, where that is known
     refused: tuple[str, ...] = ()  # GPU pools that got no nodes in this wake, for lack of quota or capacity
+    exports: dict[str, datetime] = Field(
+        default_factory=dict
+    )  # conversions on it, by Job: when they have ended at the latest
 
     @property
     def wake(self) -> Wake | None:
         """The wake under way that was begun first."""
         return min(self.wakes.values(), key=lambda wake: wake.started, default=None)
+
+    def exporting(self, now: datetime) -> dict[str, datetime]:
+        """The conversions on it that have not ended, as far as is known."""
+        return {job: until for job, until in self.exports.items() if until > now}
 
     @property
     def leaving(self) -> Literal["pool", "cluster"] | None:
@@ -329,24 +328,24 @@ class ClusterRecord(Document):
             case _:
                 return None
 
-    def estimate(self, rung: str, guesses: Mapping[str, float]) -> float:
-        """Seconds that a wake from this rung takes: the median of those seen, else the first guess."""
-        seen = sorted(time.seconds for time in self.wake_times if time.rung == rung)
-        return seen[len(seen) // 2] if seen else guesses[rung]
-
 
 KEPT_WAKE_TIMES = 50
+_LONGEST_WAKE = timedelta(hours=3)  # a rollout is given up long before
 
 
 _RUNGS = ("pods", "pool", "stopped")
 
 
-def wake_begun(record: ClusterRecord, model: str, by: str, now: datetime) -> ClusterRecord:
-    """The record after a model was woken: from the rung the cluster is on, or with what is being brought up already."""
+def wake_begun(record: ClusterRecord, model: str, by: str, now: datetime, *, on_gpu: bool = True) -> ClusterRecord:
+    """The record after a model was woken: from the rung the cluster is on, or with what is being brought up already.
+
+    The GPU pool is nothing to a model that is not ``on_gpu``.
+    """
     if model in record.wakes:
         return record
-    rung = record.rung or "pods"
-    deepest = max((wake.rung for wake in record.wakes.values()), key=_deep, default="pods")
+    rungs = [wake.rung for wake in record.wakes.values() if on_gpu or wake.rung != "pool"]
+    rung = record.rung if record.rung and (on_gpu or record.rung != "pool") else "pods"
+    deepest = max(rungs, key=_deep, default="pods")
     joined = record.rung is None and _deep(deepest) > 0
     wake = Wake(started=now, rung=deepest if joined else rung, by=by, joined=joined)
     return record.but(wakes={**record.wakes, model: wake})
@@ -358,16 +357,18 @@ def wake_deepened(record: ClusterRecord, model: str, rung: str, now: datetime) -
     return record.but(wakes={**record.wakes, model: wake.but(rung=max(wake.rung, rung, key=_deep))})
 
 
-def wake_ended(record: ClusterRecord, model: str, now: datetime, *, serves: bool = True) -> ClusterRecord:
-    """The record after a model's wake has come to its end: it ``serves``, or was given up."""
+def wake_ended(
+    record: ClusterRecord, model: str, now: datetime, *, serves: bool = True, stages: Mapping[str, float] | None = None
+) -> ClusterRecord:
+    """The record after a model's wake has come to its end: it ``serves``, or was given up. ``stages``: what each took."""
     wake = record.wakes.get(model)
     if wake is None:
         return record
     seconds = (now - wake.started).total_seconds()
     record = record.but(wakes={name: other for name, other in record.wakes.items() if name != model})
-    if not serves or wake.joined or seconds < 0:  # a clock that was set back says nothing
+    if not serves or wake.joined or not 0 <= seconds <= _LONGEST_WAKE.total_seconds():  # nor does a clock that jumped
         return record
-    taken = WakeTime(rung=wake.rung, seconds=seconds, model=model)
+    taken = WakeTime(rung=wake.rung, seconds=seconds, model=model, stages=dict(stages or {}))
     return record.but(updated=now, wake_times=(*record.wake_times, taken)[-KEPT_WAKE_TIMES:])
 
 

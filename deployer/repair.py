@@ -9,16 +9,17 @@ while the cluster runs and does not answer: what serves could be taken for what 
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from pydantic import ValidationError
 
 from deployer.errors import UploadRefused
+from deployer.names import bridge_name
 from deployer.options import ServeOptions, parse_options
 from deployer.ports import BlobRef, Clock, Cluster, RolloutQueue, ServableStore, UploadStore, Workload, Workloads
-from deployer.record import ModelRecord, Route, UploadState, UploadStatus, VersionRecord
+from deployer.record import Bridge, ModelRecord, Route, UploadState, UploadStatus, VersionRecord
 from deployer.resolution import Upload, newest_uploads
 from deployer.state import State
 from exporter import Manifest
@@ -95,6 +96,12 @@ class Repair:
             {name: shelf for name, shelf in shelves(self.servables.listing("")).items() if name not in known}
         )
 
+    def lost(self) -> list[str]:
+        """The models that have a published version and no record."""
+        known = set(self.state.models())
+        found = shelves(self.servables.listing(""))
+        return sorted(name for name, shelf in found.items() if shelf.whole and name not in known)
+
     def _make(self, lost: Mapping[str, Shelf]) -> list[str]:
         if not lost:
             return []
@@ -110,31 +117,33 @@ class Repair:
     def _record(self, name: str, shelf: Shelf, upload: Upload | None) -> ModelRecord:
         now = self.clock()
         selected, objects = self._objects(name)
-        versions = [made for number in sorted(shelf.whole) if (made := self._version(name, number, shelf)) is not None]
-        numbers = [version.version for version in versions]
-        status = None if upload is None else self._status(upload, numbers, now)
-        desired = selected if selected in numbers else None
-        if desired is None and status is not None and status.state in ("published", "serving"):
-            desired = status.version
-        if desired is None and (status is None or status.state not in ("removed", "deleted")):
-            desired = max(numbers, default=None)
-        work = objects.get(desired) if desired is not None else None
-        awake = work is not None and work.replicas > 0
+        versions = {
+            number: made for number in sorted(shelf.whole) if (made := self._version(name, number, shelf)) is not None
+        }
+        status = None if upload is None else self._status(upload, versions, now)
+        failed = status.version if status is not None and status.state == "failed" else None
+        good = [number for number in versions if number != failed]
+        served = _served(selected, status, versions)
+        desired = _desired(served, status, good)
+        awake = any(number in (desired, served) and work.replicas > 0 for number, work in objects.items())
+        work = objects.get(selected) if selected is not None and selected == served else None
         route = None
-        if work is not None and work.complete and work.address is not None and desired == selected:
+        if work is not None and awake and work.complete and work.address is not None:
             route = Route(version=work.version, address=work.address)
+        for number, version in versions.items():
+            if number in (desired, served):
+                serve = self._serve(upload if number == desired else None, objects.get(number))
+                versions[number] = version.but(state="serving" if number == served else "published", serve=serve)
+            elif number == failed and status is not None:
+                versions[number] = version.but(state="failed", reason=status.reason)
+            else:
+                versions[number] = version.but(state="retired")
         record = ModelRecord(
-            name=name, updated=now, upload=status, next_version=max(shelf.numbers) + 1, desired=desired, route=route,
-            asleep=desired is not None and not awake, previous=max((n for n in numbers if n != desired), default=None),
-            decided=self.state.decided(name),
+            name=name, updated=now, upload=status, versions=tuple(versions.values()), next_version=max(shelf.numbers) + 1,
+            desired=desired, route=route, asleep=desired is not None and not awake, changed_rung=now,
+            previous=_previous(desired, served, good), bridge=self._bridge(name), decided=self.state.decided(name),
             taken={blob.name: blob.etag for blob in upload.blobs} if upload is not None and status is not None else {},
         )  # fmt: skip
-        for version in versions:
-            mine = version.version == desired
-            serve = self._serve(upload, objects.get(version.version)) if mine else version.serve
-            record = record.with_version(
-                version.but(state=("serving" if route else "published") if mine else "retired", serve=serve)
-            )
         return record.noting(
             now, "doctor", "record made anew", "it was lost; the servables and the cluster told the rest"
         )
@@ -157,9 +166,17 @@ class Repair:
         )  # fmt: skip
 
     def _objects(self, name: str) -> tuple[int | None, dict[int, Workload]]:
-        if self.cluster.state().power == "Stopped":
+        if not self._runs():
             return None, {}
         return self.workloads.selected(name), {work.version: work for work in self.workloads.of(name)}
+
+    def _bridge(self, name: str) -> Bridge | None:
+        """The replica on CPU that stands there, to be proven anew or taken away."""
+        found = self.workloads.of(bridge_name(name)) if self._runs() else ()
+        return Bridge(version=found[0].version) if found else None
+
+    def _runs(self) -> bool:
+        return self.cluster.state().power != "Stopped"
 
     def _serve(self, upload: Upload | None, work: Workload | None) -> ServeOptions:
         """The options as the file beside the upload says them, else as the version's objects were rendered."""
@@ -176,7 +193,7 @@ class Repair:
             log.warning("the options of '%s' cannot be read from its objects: %s", work and work.version, error)
             return ServeOptions()
 
-    def _status(self, upload: Upload, versions: list[int], now: datetime) -> UploadStatus | None:
+    def _status(self, upload: Upload, versions: Container[int], now: datetime) -> UploadStatus | None:
         """The upload's status as its tags tell it, which a new content would not have; None: it was not taken yet."""
         tags = self.uploads.tags(upload.primary.name)
         state = _ENDS.get(tags.get("slipway_state", ""))
@@ -188,3 +205,27 @@ class Repair:
             blob=upload.primary.name, etag=upload.primary.etag, fingerprint=upload.fingerprint, state=state, at=now,
             version=version, reason=tags.get("slipway_reason"),
         )  # fmt: skip
+
+
+def _served(selected: int | None, status: UploadStatus | None, versions: Container[int]) -> int | None:
+    """The version that clients know: the stable Service selects it, or, where that does not answer, its upload says so."""
+    if selected is not None:
+        return selected if selected in versions else None
+    return status.version if status is not None and status.state == "serving" else None
+
+
+def _desired(served: int | None, status: UploadStatus | None, good: Sequence[int]) -> int | None:
+    """The version whose rollout was under way (nothing is said against it, as where it was gone back from), or that served."""
+    if status is not None and status.state == "published" and (not status.reason or served is None):
+        return status.version
+    if served is not None:
+        return served
+    return None if status is not None and status.state in ("removed", "deleted") else max(good, default=None)
+
+
+def _previous(desired: int | None, served: int | None, good: Sequence[int]) -> int | None:
+    """What may be gone back to: what served, else the newest before, else after, the desired version."""
+    if served != desired:
+        return served
+    others = [number for number in good if number != desired]
+    return max([number for number in others if desired is not None and number < desired] or others, default=None)

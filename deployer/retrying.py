@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from deployer.errors import SlipwayError
 from deployer.ports import Clock, RolloutQueue
-from deployer.record import ModelRecord, Setback
+from deployer.record import GONE, ModelRecord, Setback
 from deployer.state import State
 
 _FIRST_PAUSE = timedelta(minutes=1)
@@ -39,14 +39,18 @@ class Retries:
             after = record.but(setback=None)
             if upload is not None and upload.version is not None and record.has(upload.version):
                 version = record.version(upload.version)
-                if version.state == "failed":
-                    after = after.with_version(version.but(state="published", reason=None, hint=None)).but(
+                if version.state == "failed" or (upload.state == "failed" and version.state not in GONE):
+                    state = "serving" if version.state == "serving" else "published"
+                    after = after.with_version(version.but(state=state, reason=None, hint=None)).but(
                         desired=version.version, asleep=False, rollout=None,
                         upload=upload.but(state="published", stage=None, reason=None, hint=None, at=now),
                     )  # fmt: skip
-                    return after.noting(now, by, f"v{version.version} is tried again", version.reason or "")
+                    why = version.reason or upload.reason or ""
+                    return after.noting(now, by, f"v{version.version} is tried again", why)
             elif upload is not None and (upload.state in ("failed", "given_up", "unfinished") or upload.reason):
-                queued = upload.but(state="queued", at=now, attempts=0, due=now, stage=None, reason=None, hint=None)
+                queued = upload.but(
+                    state="queued", at=now, attempts=0, due=now, stage=None, reason=None, hint=None, job=None
+                )
                 return after.but(upload=queued).noting(
                     now, by, f"upload {upload.blob} is tried again", upload.reason or ""
                 )

@@ -1,6 +1,6 @@
 """Records under ETag conditions: read, change by a pure function, write; again if somebody else wrote first.
 
-What the sweep must know of each model stands in the metadata of its record's blob, so that one listing tells of all models.
+What must be known of all models stands in the metadata of their records (``deployer.glance``): one listing tells it.
 """
 
 import logging
@@ -14,8 +14,9 @@ from pydantic import BaseModel, ValidationError
 from deployer.canary import Figures
 from deployer.errors import Conflict, NotFound, SlipwayError
 from deployer.figures import figures_of, forget_figures
+from deployer.glance import KEY, Glance, glance_of, metadata_of, told_by
 from deployer.ports import Clock, Documents
-from deployer.record import ClusterRecord, Glance, ModelRecord, glance_of
+from deployer.record import ClusterRecord, ModelRecord
 from deployer.timeline import BATCH, KEPT_STAGES, Entry, History, Stage, Timeline, merged
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 _ATTEMPTS = 20
 _CLUSTER = "cluster.json"
 _MODELS = "models/"
-_GLANCE = "glance"
+_RENEWED = 500  # records of an earlier Slipway that one listing brings up to date
 
 D = TypeVar("D", bound=BaseModel)
 
@@ -40,20 +41,33 @@ class State:
         for blob in self._documents.listing(_MODELS):
             yield _named(blob.name)
 
-    def glances(self) -> Iterator[Glance]:
-        """What the sweep needs of each model's record, from one listing."""
+    def glances(self, *, strict: bool = False, renew: bool = False) -> Iterator[Glance]:
+        """What must be known of each model: one listing, and a read of each record whose metadata does not tell.
+
+        Args:
+            strict: a record that cannot be read is an error, not left out with a line in the log.
+            renew: what an earlier Slipway wrote is written again with its metadata, so that it needs no read any more.
+        """
+        renewed = 0
         for blob in self._documents.listing(_MODELS):
-            known = blob.metadata.get(_GLANCE)
-            if known is not None:
-                yield Glance.model_validate_json(known).but(updated=blob.modified)
+            if (known := told_by(blob.metadata)) is not None:
+                yield known
                 continue
             try:
-                record = self.find(_named(blob.name))
-            except SlipwayError as error:  # changed by hand, as no metadata says; the others are not to suffer for it
+                stored = self._documents.read(blob.name)
+                record = None if stored is None else _parsed(blob.name, stored.data, ModelRecord)
+            except SlipwayError as error:  # changed by hand, say; the others are not to suffer for it
+                if strict:
+                    raise
                 log.error("%s", error.message)
                 continue
-            if record is not None:
-                yield glance_of(record)
+            if stored is None or record is None:
+                continue
+            if renew and KEY not in blob.metadata and renewed < _RENEWED:
+                renewed += 1
+                with suppress(Conflict):  # whoever was first has written its metadata
+                    self._write(blob.name, record, stored.etag)
+            yield glance_of(record)
 
     def find(self, model: str) -> ModelRecord | None:
         """The model's record, or None."""
@@ -204,7 +218,7 @@ class State:
     def _write(self, path: str, document: BaseModel, etag: str | None) -> None:
         metadata: Mapping[str, str] = {}
         if isinstance(document, ModelRecord):
-            metadata = {_GLANCE: glance_of(document).model_dump_json(exclude={"updated"}, exclude_defaults=True)}
+            metadata = metadata_of(document)
         self._documents.write(path, document.model_dump_json(indent=1).encode(), etag=etag, metadata=metadata)
 
 

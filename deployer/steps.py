@@ -71,9 +71,10 @@ class WakeCluster:
 
 @dataclass(frozen=True)
 class AwaitCluster:
-    """The cluster or its nodes are on the way."""
+    """The cluster or its nodes are on the way; ``stage``: of a wake."""
 
     message: str
+    stage: Literal["teardown", "cluster", "gpu-pool", "gpu-node"]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from deployer.errors import SlipwayError
+from deployer.glance import Glance
 from deployer.ports import Clock, Documents, RolloutQueue, UploadStore
-from deployer.record import AT_WORK, Glance
+from deployer.record import AT_WORK
 from deployer.removal import Removals
 from deployer.resolution import Upload, newest_uploads
 from deployer.state import State
@@ -42,7 +43,7 @@ class Sweep:
     def run(self) -> None:
         """Takes uploads nobody took, asks for a look at rollouts that are not settled, and finishes removals."""
         self.documents.put(HEARTBEAT, b"")
-        glances = {glance.name: glance for glance in self.state.glances()}
+        glances = {glance.name: glance for glance in self.state.glances(renew=True)}
         for glance in glances.values():
             if glance.removing:
                 self._each(glance.name, lambda name=glance.name: self.removals.finish(name))  # type: ignore[misc]  # bound
@@ -69,9 +70,7 @@ class Sweep:
     def _stalled(self, glance: Glance) -> bool:
         """Whether nothing was written of the rollout for the grace period; then its message may be lost."""
         now = self.clock()
-        return (glance.updated is None or now - glance.updated > self.grace) and (
-            glance.after is None or now >= glance.after
-        )
+        return now - glance.updated > self.grace and (glance.after is None or now >= glance.after)
 
     def _due(self, upload: Upload, glance: Glance | None) -> bool:
         """Whether nobody took the upload, or it is to be looked at again by now."""
@@ -81,4 +80,4 @@ class Sweep:
         if glance.due is not None:
             return now >= glance.due
         # At work, or killed at it: the lease tells.
-        return glance.upload in AT_WORK and (glance.updated is None or now - glance.updated >= self.grace)
+        return glance.upload in AT_WORK and now - glance.updated >= self.grace

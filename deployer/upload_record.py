@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from deployer.errors import Conflict
+from deployer.names import export_job
 from deployer.options import ServeOptions
-from deployer.record import AT_WORK, ENDED, GONE, ModelRecord, RolloutStatus, UploadState, UploadStatus
+from deployer.record import AT_WORK, ENDED, GONE, ModelRecord, Removal, RolloutStatus, UploadState, UploadStatus
 from deployer.resolution import Upload
 from deployer.timeline import Stage, merged, stage_done
+
+JOB = "job"  # the stage in which a Job has the upload, and its process has not begun
 
 _LONGEST_PAUSE = timedelta(hours=1)
 
@@ -20,7 +23,9 @@ def waiting(record: ModelRecord, upload: Upload, now: datetime, *, reason: str, 
     before = record.upload
     if before is not None and _same(record, upload) and (before.state, before.reason) == ("receiving", reason):
         return record
-    return record.but(upload=_status(record, upload, "receiving", now).but(reason=reason, due=due), removed=None)
+    return record.but(
+        upload=_status(record, upload, "receiving", now).but(reason=reason, due=due), removed=_still_removed(record)
+    )
 
 
 def unfinished(record: ModelRecord, upload: Upload, now: datetime, *, reason: str) -> ModelRecord:
@@ -29,7 +34,9 @@ def unfinished(record: ModelRecord, upload: Upload, now: datetime, *, reason: st
         return record
     hint = "Upload what is missing, or the whole directory again."
     status = _status(record, upload, "unfinished", now).but(reason=reason, hint=hint)
-    return record.but(upload=status, removed=None).noting(now, who(upload), "reported as unfinished", reason)
+    return record.but(upload=status, removed=_still_removed(record)).noting(
+        now, who(upload), "reported as unfinished", reason
+    )
 
 
 def begun(record: ModelRecord, upload: Upload, now: datetime) -> ModelRecord:
@@ -41,8 +48,52 @@ def begun(record: ModelRecord, upload: Upload, now: datetime) -> ModelRecord:
     if before is not None and killed:  # one that ended by itself left a reason
         cut = stage_done(before.stage or before.state, before.at, now, attempt=before.attempts)
         status = status.but(stages=merged(status.stages, [cut.but(outcome="interrupted")]))
-    after = record.but(upload=status, removed=None, taken={blob.name: blob.etag for blob in upload.blobs})
+    taken = {blob.name: blob.etag for blob in upload.blobs}
+    after = record.but(upload=status, removed=_still_removed(record), taken=taken)
     return after.noting(now, who(upload), "taken", f"ETag {upload.primary.etag}") if status.attempts == 1 else after
+
+
+def handed_over(record: ModelRecord, upload: Upload, now: datetime, *, due: datetime) -> ModelRecord:
+    """An attempt begins, as a Job whose name follows from the record as it was; looked at again when that is ``due``."""
+    after = begun(record, upload, now)
+    status = _mine(after, upload)
+    job = export_job(record.name, upload.fingerprint, status.attempts, record.decided)
+    return after.but(upload=status.but(state="converting", stage=JOB, job=job, due=due))
+
+
+def kept_waiting(record: ModelRecord, upload: Upload, job: str, reason: str | None) -> ModelRecord:
+    """What the upload's Job waits for; None: for nothing."""
+    status = _mine(record, upload)
+    if status.job != job or status.reason == reason:
+        return record
+    return record.but(upload=status.but(reason=reason))
+
+
+def taken_on(record: ModelRecord, upload: Upload, now: datetime, *, job: str) -> ModelRecord:
+    """The Job's process begins.
+
+    Raises:
+        Conflict: the upload is not this Job's any more.
+    """
+    status = _mine(record, upload)
+    if status.job != job:
+        raise Conflict("overwritten", f"'{upload.primary.name}' is not the Job {job}'s any more.", "Nothing is done.")
+    stage = status.stage or status.state
+    waited = stage_done(stage, status.at, now, detail=f"as the Job {job}", attempt=status.attempts)
+    if stage != JOB:  # another pod of it began, and is no more
+        waited = waited.but(outcome="interrupted")
+    begins = status.but(state="scanning", stage="scan", at=now, reason=None, hint=None)
+    return record.but(upload=begins.but(stages=merged(status.stages, [waited])))
+
+
+def withdrawn(record: ModelRecord, job: str, now: datetime) -> ModelRecord:
+    """What this Job was converting has been removed from the drop container."""
+    status = record.upload
+    if status is None or status.job != job:
+        return record
+    reason, hint = "It was removed while it was converted.", "Upload it again."
+    status = status.but(state="failed", at=now, reason=reason, hint=hint, due=None, job=None)
+    return record.but(upload=status).noting(now, f"upload {status.blob}", "withdrawn", reason)
 
 
 def at(
@@ -65,8 +116,9 @@ def refused(record: ModelRecord, upload: Upload, now: datetime, *, stage: str, r
     status = _mine(record, upload)
     failed = stage_done(stage, status.at, now, detail=reason, failed=True, attempt=status.attempts)
     status = status.but(
-        state="failed", at=now, stage=stage, reason=reason, hint=hint, stages=merged(status.stages, [failed]), due=None
-    )
+        state="failed", at=now, stage=stage, reason=reason, hint=hint, stages=merged(status.stages, [failed]), due=None,
+        job=None,
+    )  # fmt: skip
     return record.but(upload=status).noting(now, who(upload), f"refused at {stage}", reason)
 
 
@@ -80,7 +132,7 @@ def set_back(
     stage = status.stage or status.state
     failed = stage_done(stage, status.at, now, detail=reason, failed=True, attempt=status.attempts)
     due = now + min(pause * 2 ** (max(1, status.attempts) - 1), _LONGEST_PAUSE)
-    status = status.but(at=now, reason=reason, hint=hint, due=due, stages=merged(status.stages, [failed]))
+    status = status.but(at=now, reason=reason, hint=hint, due=due, stages=merged(status.stages, [failed]), job=None)
     return record.but(upload=status)
 
 
@@ -91,7 +143,7 @@ def given_up(record: ModelRecord, now: datetime, *, by: str, reason: str) -> Mod
         return record
     why = f"{reason}: {status.reason}" if status.reason else f"{reason}; its process ended while {status.state}"
     hint = f"See to the cause, then 'slipway retry {record.name}', or upload it again. {status.hint or ''}".rstrip()
-    after = record.but(upload=status.but(state="given_up", at=now, reason=why, hint=hint, due=None))
+    after = record.but(upload=status.but(state="given_up", at=now, reason=why, hint=hint, due=None, job=None))
     return after.noting(now, by, f"upload {status.blob} given up", why)
 
 
@@ -119,9 +171,9 @@ def desired(record: ModelRecord, upload: Upload, now: datetime, version: int, se
         desired=version,
         upload=status.but(
             state="serving" if serving else "published", stage=None, version=version, reason=None, hint=None, at=now,
-            due=None, stages=(),
+            due=None, stages=(), job=None,
         ),
-        asleep=False, setback=None, rollout=rollout, changed_rung=now if record.asleep else record.changed_rung,
+        asleep=False, setback=None, rollout=rollout, changed_rung=now if record.asleep else record.changed_rung, removed=None,
     )  # fmt: skip
     after = after.with_version(wanted).with_stages(*(stage.but(version=version) for stage in status.stages))
     if settled and record.desired == version:
@@ -142,17 +194,17 @@ def held(
 ) -> ModelRecord:
     """The version is not to serve before its owner accepts what it changes for clients of version ``than``."""
     status = _mine(record, upload)
-    reason = f"v{version} is held back, for it breaks what clients of v{than} rely on: " + "; ".join(
-        line.removeprefix("! ") for line in change if line.startswith("! ")
-    )
+    breaks = "; ".join(line.removeprefix("! ") for line in change if line.startswith("! "))
+    why = f"it breaks what clients of v{than} rely on: {breaks}"
+    reason = f"v{version} is held back, for {why}"
     hint = f"When clients are ready, set 'accept_schema_change: true' in {record.name}.yaml: the version then serves as it is."
     kept = record.version(version).but(serve=serve, state="held", reason=reason, hint=hint, schema_change=tuple(change))
     status = status.but(
-        state="held", stage="schema", version=version, reason=reason, hint=hint, at=now, due=None, stages=()
+        state="held", stage="schema", version=version, reason=reason, hint=hint, at=now, due=None, stages=(), job=None
     )
     after = record.but(upload=status).with_version(kept)
     after = after.with_stages(*(stage.but(version=version) for stage in _mine(record, upload).stages))
-    return after.noting(now, who(upload), f"v{version} held back", reason)
+    return after.noting(now, who(upload), f"v{version} held back", why)
 
 
 def _superseded(record: ModelRecord, version: int) -> ModelRecord:
@@ -169,13 +221,19 @@ def who(upload: Upload) -> str:
     return f"upload {upload.primary.name}"
 
 
+def _still_removed(record: ModelRecord) -> Removal | None:
+    """The removal of what was there before, as long as objects of it are left in a cluster that is stopped."""
+    return None if record.removed is None or record.removed.done else record.removed
+
+
 def _same(record: ModelRecord, upload: Upload) -> bool:
     return record.upload is not None and record.upload.fingerprint == upload.fingerprint
 
 
 def _mine(record: ModelRecord, upload: Upload) -> UploadStatus:
     status = record.upload
-    if status is None or status.fingerprint != upload.fingerprint or record.removed is not None:
+    removed = record.removed is not None and not record.removed.emptied
+    if status is None or status.fingerprint != upload.fingerprint or status.state == "removed" or removed:
         raise Conflict(
             "overwritten", f"'{upload.primary.name}' is not what '{record.name}' is to be made of any more.",
             "It is looked at again.",

@@ -1,46 +1,26 @@
 """What the HTTP API shows of models and of the cluster. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from deployer.economy import RUNGS, Economy
 from deployer.forecast import Coming, Situation
+from deployer.glance import Glance, glance_of
 from deployer.idle import Decision, DeleteCluster, EmptyPool, SleepModels, Stay, StopCluster, WakeModels, Withheld
 from deployer.ports import ClusterState
 from deployer.record import ClusterRecord, ModelRecord
 from deployer.timeline import Entry, Stage
+from deployer.wake_stages import stage_seconds
 
 
-def state_of(record: ModelRecord) -> str:
-    """One word for where a model stands; ``failed`` speaks of its newest upload, whatever still serves."""
-    upload = record.upload
-    if record.removed is not None:
-        return "removing"
-    if upload is not None and upload.state not in ("published", "serving", "deleted", "removed"):
-        return upload.state
-    if upload is not None and upload.state == "deleted" and record.desired is None:
-        return "retired"
-    if not record.settled:
-        return "rolling"
-    if record.asleep:
-        return "asleep"
-    return "serving" if record.route is not None else "failed"
-
-
-def summary(record: ModelRecord) -> dict[str, Any]:
+def summary(glance: Glance) -> dict[str, Any]:
     """A model in the list of models."""
-    upload = record.upload
-    serving = record.route.version if record.route else record.desired if record.asleep else None
-    setback = record.setback
-    reason = upload.reason if upload is not None and upload.reason else setback.reason if setback is not None else None
-    hint = upload.hint if upload is not None and upload.reason else None
-    if hint is None and setback is not None:
-        hint = f"It is tried again at {setback.until:%H:%M} UTC, or now by 'slipway retry {record.name}'."
     return {
-        "name": record.name, "state": state_of(record), "version": serving, "desired": record.desired,
-        "asleep": record.asleep, "reason": reason, "hint": hint,
-        "updated": record.updated.isoformat(),
+        "name": glance.name, "state": glance.state,
+        "version": glance.route if glance.route is not None else glance.desired if glance.asleep else None,
+        "desired": glance.desired, "asleep": glance.asleep, "reason": glance.reason, "hint": glance.hint,
+        "updated": glance.updated.isoformat(),
     }  # fmt: skip
 
 
@@ -50,7 +30,7 @@ def model_view(record: ModelRecord, timeline: Sequence[Stage], history: Sequence
     stages = [*timeline]
     if upload is not None and upload.version is None:
         stages.extend(upload.stages)
-    return summary(record) | {
+    return summary(glance_of(record)) | {
         "classify_url": f"/api/classify/{record.name}",
         "upload": None if upload is None else upload.model_dump(mode="json", exclude={"fingerprint", "stages"}),
         "rollout": None
@@ -122,8 +102,11 @@ def _idle(decision: Decision, now: datetime) -> dict[str, Any]:
             return {"rung": None, "reason": reason, "due_in_seconds": None}
 
 
-def plan_view(situation: Situation, coming: Sequence[Coming], economy: Economy, now: datetime) -> dict[str, Any]:
-    """What the idle ladder would do, when and why; and each rung's money and delay."""
+def plan_view(
+    situation: Situation, coming: Sequence[Coming], economy: Economy, guesses: Mapping[str, float], now: datetime
+) -> dict[str, Any]:
+    """What the idle ladder would do, when and why; and each rung's money and delay, whole and by stage."""
+    times = situation.record.wake_times
     return {
         "now": now.isoformat(),
         "order": _order(situation.record, now),
@@ -133,6 +116,7 @@ def plan_view(situation: Situation, coming: Sequence[Coming], economy: Economy, 
                 "rung": figures.rung, "saves_per_hour": figures.saves_per_hour, "currency": economy.currency,
                 "wake_seconds_p50": figures.wake_p50.total_seconds(), "wake_seconds_p90": figures.wake_p90.total_seconds(),
                 "wakes_seen": figures.wakes_seen, "pays_after_seconds": economy.break_even(figures.rung).total_seconds(),
+                "wake_stages": stage_seconds(figures.rung, times, guesses),
             }
             for figures in map(economy.figures, RUNGS)
         ],

@@ -2,23 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from deployer.errors import ClusterDeleted, Waking
 from deployer.ports import Clock, RolloutQueue
 from deployer.record import Cause, ClusterRecord, ModelRecord, wake_begun, wake_deepened
 from deployer.state import State
 from deployer.telemetry import woken as count_wake
-
-_STAGES = {"WakeCluster": "gpu-node", "AwaitCluster": "gpu-node", "Apply": "pods", "AwaitPods": "pods"}
+from deployer.wake_stages import Progress, progress
 
 
 @dataclass(frozen=True)
 class Waker:
-    """Wakes models. ``guesses``: seconds a wake takes from each rung, until this cluster's own times are known."""
+    """Wakes models. ``guesses``: seconds a wake takes from each rung, until this cluster's own times are known.
+
+    ``restart_gap``: the least time between a cluster's stop and its start.
+    """
 
     state: State
     queue: RolloutQueue
     guesses: Mapping[str, float]
+    restart_gap: timedelta
     clock: Clock
 
     def wake(self, model: str, *, by: str, why: str = "") -> ModelRecord:
@@ -46,9 +50,10 @@ class Waker:
         count_wake(model, by)
 
         cause = Cause(by=by, why=why or f"'{model}' was asked for", at=now)
+        on_gpu = _on_gpu(after)
 
         def woken(record: ClusterRecord) -> ClusterRecord:
-            return wake_begun(record, model, by, now).but(cause=record.cause if record.wakes else cause)
+            return wake_begun(record, model, by, now, on_gpu=on_gpu).but(cause=record.cause if record.wakes else cause)
 
         self.state.change_cluster(woken)
         self.queue.ask(model)
@@ -64,18 +69,29 @@ class Waker:
         )
         self.queue.ask(model)
 
+    def progress(self, record: ModelRecord, cluster: ClusterRecord) -> Progress:
+        """How far a model is that wakes, or whose first version is on the way."""
+        wake, rollout, now = cluster.wakes.get(record.name), record.rollout, self.clock()
+        begun = wake.started if wake else rollout.started if rollout else now
+        return progress(
+            rollout.reached if rollout else (), begun, wake.rung if wake else cluster.rung or "pods", cluster,
+            self.guesses, now,
+            on_gpu=_on_gpu(record), restart_gap=self.restart_gap,
+        )  # fmt: skip
+
     def estimate(self, record: ModelRecord) -> Waking:
         """What to tell a caller of a model that is on its way: when to come back, and how far it is."""
-        cluster = self.state.cluster()
-        wake, now = cluster.wakes.get(record.name), self.clock()
-        if wake is not None and wake.joined:
-            wake = cluster.wake  # what it joined began earlier
-        total = cluster.estimate(wake.rung if wake else "pods", self.guesses)
-        started = wake.started if wake else record.rollout.started if record.rollout else now
-        left = max(1, round(total - (now - started).total_seconds()))
-        stage = _STAGES.get(record.rollout.step, "proof") if record.rollout else "queued"
+        seen = self.progress(record, self.state.cluster()).view()
+        left, stage = seen["eta_seconds"], seen["stage"]
         if record.upload is not None and record.arriving:
             stage = record.upload.state
         doing = f": {record.rollout.message}" if record.rollout and record.rollout.message else f": {stage}"
         verb = "on its way" if record.arriving else "waking"
-        return Waking(f"'{record.name}' is {verb}{doing}. About {left} s remain.", eta_seconds=left, stage=stage)
+        return Waking(
+            f"'{record.name}' is {verb}{doing}. About {left} s remain.", eta_seconds=left, stage=stage,
+            stages=seen["stages"],
+        )  # fmt: skip
+
+
+def _on_gpu(record: ModelRecord) -> bool:
+    return record.desired is None or record.version(record.desired).serve.gpus > 0

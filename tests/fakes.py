@@ -141,9 +141,11 @@ class Container:
             blob = self.blobs.get(path)
             return None if blob is None else StoredDocument(blob.data, blob.etag)
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, *, etag: str | None = None) -> None:
         with self._effect("remove", path):
-            self.blobs.pop(path, None)
+            blob = self.blobs.get(path)
+            if blob is not None and etag in (None, blob.etag):
+                del self.blobs[path]
 
     def _effect(self, what: str, path: str, *, changes: bool = True) -> AbstractContextManager[None]:
         return self.world.effect(f"{self._name}.{what}", path, changes=changes)
@@ -304,6 +306,8 @@ class Message:
 
     model: str
     due: datetime
+    chain: str | None = None
+    job: str | None = None
 
 
 class FakeQueue:
@@ -313,9 +317,9 @@ class FakeQueue:
         self._world = world
         self.messages: list[Message] = []
 
-    def ask(self, model: str, *, delay_seconds: int = 0) -> None:
+    def ask(self, model: str, *, delay_seconds: int = 0, chain: str | None = None, job: str | None = None) -> None:
         with self._world.effect("queue.ask", model):
-            self.messages.append(Message(model, self._world.now + timedelta(seconds=delay_seconds)))
+            self.messages.append(Message(model, self._world.now + timedelta(seconds=delay_seconds), chain, job))
 
     def take(self) -> Message | None:
         """The next visible message, which is then gone."""

@@ -104,10 +104,13 @@ class BlobContainer:
                 return None
             raise
 
-    def remove(self, path: str) -> None:
-        """Removes the blob, if it is there."""
-        with _named(f"remove '{path}'"), contextlib.suppress(ResourceNotFoundError):
-            self._container.delete_blob(path)
+    def remove(self, path: str, *, etag: str | None = None) -> None:
+        """Removes the blob, if it is there, and with the ETag of a listing only if it is still that one."""
+        same: dict[str, Any] = (
+            {} if etag is None else {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
+        )
+        with _named(f"remove '{path}'"), contextlib.suppress(ResourceNotFoundError, ResourceModifiedError):
+            self._container.delete_blob(path, **same)
 
 
 class BlobDocuments(BlobContainer):
@@ -245,9 +248,10 @@ class StorageRolloutQueue:
     def __init__(self, queue: QueueClient) -> None:
         self._queue = queue
 
-    def ask(self, model: str, *, delay_seconds: int = 0) -> None:
-        """Sends ``{"model": NAME}``, base64-encoded as the Functions host expects by default."""
-        message = base64.b64encode(json.dumps({"model": model}).encode()).decode()
+    def ask(self, model: str, *, delay_seconds: int = 0, chain: str | None = None, job: str | None = None) -> None:
+        """Sends ``{"model": NAME}``, with ``chain`` or ``job`` if given, base64-encoded as the Functions host expects."""
+        told = {"model": model, "chain": chain, "job": job}
+        message = base64.b64encode(json.dumps({key: value for key, value in told.items() if value}).encode()).decode()
         with _named(f"ask for a look at '{model}'"):
             self._queue.send_message(message, visibility_timeout=delay_seconds)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 Document = Mapping[str, Any]
 
-_ENDS_BADLY = ("failed", "held", "given_up", "unfinished", "removed", "deleted")
+_ENDS_BADLY = ("failed", "held", "given_up", "unfinished")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,20 @@ class Superseded:
     by: str
 
 
-Fate = Under | Serving | Asleep | Refused | Superseded
+@dataclass(frozen=True)
+class GoneBack:
+    """Somebody commanded another version while the upload's was on its way, or had just come to serve."""
+
+    version: int
+    to: int
+
+
+@dataclass(frozen=True)
+class Removed:
+    """The model was removed, or retired as its upload was deleted, while it was followed."""
+
+
+Fate = Under | Serving | Asleep | Refused | Superseded | GoneBack | Removed
 
 
 def before_push(model: Document | None) -> Before:
@@ -75,17 +88,25 @@ def before_push(model: Document | None) -> Before:
     )
 
 
-def fate_of(model: Document | None, etag: str, before: Before) -> Fate:
-    """What has become of the upload with this ETag."""
+def fate_of(model: Document | None, etag: str, before: Before, *, noticed: bool = False) -> Fate:
+    """What has become of the upload with this ETag; ``noticed``: it was shown at an earlier look."""
     upload = model.get("upload") if model is not None else None
     shown = _etag(upload)
+    if model is None and noticed:
+        return Removed()
     if model is None or upload is None or (shown != etag and shown in (None, before.etag)):
+        if model is not None and model["state"] == "removing":
+            return Under("waiting for the model's removal to end, which was commanded before")
         return Under("waiting for the upload to be noticed")
     if shown != etag:
         return Superseded(str(upload["blob"]))
     version = upload.get("version")
+    if upload["state"] in ("removed", "deleted"):
+        return Removed()
     if upload["state"] in _ENDS_BADLY:
         return _refused(upload, model)
+    if version is not None and model["desired"] not in (None, version):
+        return GoneBack(version, model["desired"])
     if version is not None:
         entry: Document = next((item for item in model["versions"] if item["version"] == version), {})
         if entry.get("state") == "failed":
@@ -95,6 +116,11 @@ def fate_of(model: Document | None, etag: str, before: Before) -> Fate:
         if model.get("version") == version:
             return Serving(version, known=version in before.versions)
     return Under(_doing(upload, model.get("rollout")))
+
+
+def noticed(model: Document | None, etag: str) -> bool:
+    """Whether the model's newest upload is the one with this ETag."""
+    return model is not None and _etag(model.get("upload")) == etag
 
 
 def new_stages(model: Document | None, before: Before) -> Iterator[Document]:
@@ -116,7 +142,8 @@ def _doing(upload: Document, rollout: Document | None) -> str:
         return f"v{rollout['version']}: {rollout['message'] or rollout['step']}"
     if upload["state"] == "published":
         return "published, waiting for its rollout"
-    return str(upload["state"]) + (f": {upload['reason']}" if upload.get("reason") else "")
+    where = f" as the Job {upload['job']}" if upload.get("job") else ""
+    return f"{upload['state']}{where}" + (f": {upload['reason']}" if upload.get("reason") else "")
 
 
 def _etag(upload: Document | None) -> str | None:

@@ -7,7 +7,20 @@ from typing import Any, Protocol
 from deployer.cli.api import Api
 from deployer.cli.drop import Drop, DropFile
 from deployer.cli.errors import Failed, NotInTime, Unreachable
-from deployer.cli.follow import Asleep, Before, Refused, Serving, Superseded, Under, before_push, fate_of, new_stages
+from deployer.cli.follow import (
+    Asleep,
+    Before,
+    GoneBack,
+    Refused,
+    Removed,
+    Serving,
+    Superseded,
+    Under,
+    before_push,
+    fate_of,
+    new_stages,
+    noticed,
+)
 
 _LOOK_SECONDS = 0.5
 _LOST_LOOKS = 10  # answers that may fail in a row before following is given up: an app restarts now and then
@@ -39,7 +52,7 @@ def push(
     """Sends the files; with an ``api``, follows the upload to its end. Returns what ``--json`` prints.
 
     Raises:
-        Failed: the model was refused, or another upload took its place.
+        Failed: the model was refused, or meanwhile another upload took its place, or it was gone back from or removed.
         NotInTime: it was still under way after ``timeout_seconds``.
         Unreachable: storage or the app does not answer.
     """
@@ -56,14 +69,14 @@ def _follow(
 ) -> dict[str, Any]:
     deadline = time.monotonic() + timeout_seconds
     shown: set[tuple[str, str]] = set()
-    lost = 0
+    lost, seen = 0, False
     while True:
         try:
             model = api.find_model(name)
             lost = 0
         except Unreachable:
             lost += 1
-            if lost > _LOST_LOOKS:
+            if lost > _LOST_LOOKS or time.monotonic() > deadline:
                 raise
             time.sleep(_LOOK_SECONDS)
             continue
@@ -72,22 +85,13 @@ def _follow(
             if (key := (ended["stage"], ended["started"])) not in shown:
                 shown.add(key)
                 progress.stage(ended)
-        match fate_of(model, etag, before):
+        fate = fate_of(model, etag, before, noticed=seen)
+        seen = seen or noticed(model, etag)
+        match fate:
             case Serving(version, known):
                 return {"state": "serving", "version": version, "known": known, "stages": stages}
             case Asleep(version):
                 return {"state": "asleep", "version": version, "known": False, "stages": stages}
-            case Refused(stage, reason, hint, serving):
-                goes_on = f" v{serving} goes on serving." if serving is not None else ""
-                raise Failed(
-                    "model_refused", f"'{name}' failed at {stage}: {reason.rstrip('.')}.{goes_on}", hint,
-                    model=name, stage=stage, reason=reason, serving=serving,
-                )  # fmt: skip
-            case Superseded(blob):
-                raise Failed(
-                    "superseded", f"Another upload of '{name}' ({blob}) came after this one.",
-                    f"'slipway status {name}' shows what has become of it.", model=name,
-                )  # fmt: skip
             case Under(doing):
                 if time.monotonic() > deadline:
                     raise NotInTime(
@@ -96,4 +100,31 @@ def _follow(
                         model=name, doing=doing,
                     )  # fmt: skip
                 progress.doing(doing)
+            case ended_otherwise:
+                raise _failed(name, ended_otherwise)
         time.sleep(_LOOK_SECONDS)
+
+
+def _failed(name: str, fate: Refused | Superseded | GoneBack | Removed) -> Failed:
+    see = f"'slipway status {name}' shows what has become of it."
+    match fate:
+        case Refused(stage, reason, hint, serving):
+            goes_on = f" v{serving} goes on serving." if serving is not None else ""
+            told = reason if stage == "schema" else f"failed at {stage}: {reason}"  # v2 is held back, for …
+            return Failed(
+                "model_refused", f"'{name}' {told.rstrip('.')}.{goes_on}", hint,
+                model=name, stage=stage, reason=reason, serving=serving,
+            )  # fmt: skip
+        case Superseded(blob):
+            return Failed("superseded", f"Another upload of '{name}' ({blob}) came after this one.", see, model=name)
+        case GoneBack(version, to):
+            return Failed(
+                "gone_back", f"Somebody commanded v{to} of '{name}' meanwhile; v{version}, made of this upload, does not serve.",
+                f"{see} 'slipway rollback {name} --to {version}' has it serve after all.",
+                model=name, version=version, desired=to,
+            )  # fmt: skip
+        case Removed():
+            return Failed(
+                "removed", f"'{name}' was removed meanwhile, and this upload with it.",
+                "Push it again if it is to serve after all.", model=name,
+            )  # fmt: skip

@@ -47,15 +47,22 @@ def model(console: Console, shown: Document, target: Target) -> None:
     """Everything about one model."""
     serves = "sleeps, and wakes with its first request" if shown["asleep"] else "serves"
     version = f", v{shown['version']} {serves}" if shown.get("version") is not None else ""
-    console.print(f"[bold]{escape(shown['name'])}[/bold]  {state_mark(shown['state'])}{version}")
+    job = (shown.get("upload") or {}).get("job")
+    where = f" as the Job {escape(job)}" if job else ""
+    console.print(f"[bold]{escape(shown['name'])}[/bold]  {state_mark(shown['state'])}{where}{version}")
     if rollout := shown.get("rollout"):
         console.print(f"  rollout of v{rollout['version']}: {escape(rollout['message'] or rollout['step'])}")
+    upload = shown.get("upload") or {}
+    if wake := shown.get("wake"):
+        console.print(f"  {wake_line(wake)}", soft_wrap=True)
     if shown.get("reason"):
-        console.print(f"  [red]{escape(shown['reason'])}[/red]")
+        # Else it tells why another version than the newest serves.
+        wrong = shown["state"] not in ("serving", "asleep", "rolling")
+        console.print(f"  {state_mark('failed' if wrong else 'rolling', shown['reason'])}")
         if shown.get("hint"):
             console.print(f"  {escape(shown['hint'])}")
     for version in shown["versions"]:
-        if version.get("schema_change"):
+        if version.get("schema_change") and version["version"] == upload.get("version"):
             console.print(f"\n  what v{version['version']} changes for clients (! breaks them):")
             for line in version["schema_change"]:
                 console.print(f"    {escape(line)}", soft_wrap=True)
@@ -99,6 +106,18 @@ def stage_line(stage: Document) -> str:
     when = "-".join(moment(stage[name])[11:] for name in ("started", "ended") if stage.get(name))
     told = "  ".join(part for part in (attempt, detail) if part)
     return f"  {mark} {number:4} {stage['stage']:<10} {when}  {stage['seconds']:7.2f} s  {told}"
+
+
+def wake_line(wake: Document) -> str:
+    """How far a wake is: what remains, and its stages with the seconds they took, or are expected to take (in brackets)."""
+    stages = []
+    for stage in wake["stages"]:
+        took, usual = stage["seconds"], stage["expected_seconds"]
+        parts = [f"{took:.0f} s" if took is not None else "", f"({usual:.0f} s)" if usual is not None else ""]
+        stages.append(f"{stage['stage']} {' '.join(part for part in parts if part)}".rstrip())
+    return escape(
+        f"wakes from '{wake['rung']}': {wake['stage']}, about {wake['eta_seconds']} s remain: {', '.join(stages)}"
+    )
 
 
 def pushed(console: Console, answer: Document) -> None:

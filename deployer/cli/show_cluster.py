@@ -7,7 +7,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.markup import escape
 
-from deployer.cli.show import moment, new_table, state_mark
+from deployer.cli.show import moment, new_table, state_mark, wake_line
 
 Document = Mapping[str, Any]
 
@@ -17,6 +17,7 @@ _DOES = {
 }  # fmt: skip
 _COLUMNS = (
     "at", "rung", "by", "why", "gpu_nodes", "gpu_size", "gpu_price", "other_nodes", "other_price", "currency", "awake",
+    "gpu_hours", "money",
 )  # fmt: skip
 
 
@@ -29,6 +30,8 @@ def cluster(console: Console, shown: Document) -> None:
         console.print(
             f"GPU pool {escape(str(pool['name']))}: {pool['count']} {'node' if pool['count'] == 1 else 'nodes'}{wanted}"
         )
+    for wake in shown.get("wakes", ()):
+        console.print(f"waking   {escape(wake['model'])} {wake_line(wake)}", soft_wrap=True)
     if order := shown.get("order"):
         console.print(f"order    {order['kind']} by {escape(order['by'])} until {moment(order['until'])} UTC")
     if idle:
@@ -51,11 +54,14 @@ def plan(console: Console, shown: Document) -> None:
             moment(step["at"]), _DOES[step["does"]], escape(", ".join(step["models"])), escape(step["why"]) + withheld
         )
     console.print(steps)
-    rungs = new_table("rung", "saves per hour", "wake (median)", "9 of 10 within", "wakes seen", "pays after")
+    rungs = new_table(
+        "rung", "saves per hour", "wake (median)", "9 of 10 within", "wakes seen", "pays after", "stages of a wake"
+    )
     for rung in shown["rungs"]:
         rungs.add_row(
             rung["rung"], _money(rung["saves_per_hour"], rung["currency"]), f"{rung['wake_seconds_p50']:.0f} s",
             f"{rung['wake_seconds_p90']:.0f} s", str(rung["wakes_seen"]), f"{rung['pays_after_seconds']:.0f} s",
+            ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in rung.get("wake_stages", {}).items()),
         )  # fmt: skip
     console.print()
     console.print(rungs)
@@ -80,11 +86,11 @@ def ledger(console: Console, shown: Document) -> None:
             shares.add_row(escape(name), f"{share['gpu_hours']:.2f}", _money(share["money"], currency))
         console.print(shares)
     console.print()
-    changes = new_table("from (UTC)", "rung", "GPU nodes", "awake", "by", "why")
+    changes = new_table("from (UTC)", "rung", "GPU nodes", "GPU node-hours", "money", "awake", "by", "why")
     for line in shown["lines"]:
         changes.add_row(
-            moment(line["at"]), state_mark(line["rung"]), str(line["gpu_nodes"]), escape(", ".join(line["awake"])),
-            escape(line["by"]), escape(line["why"]),
+            moment(line["at"]), state_mark(line["rung"]), str(line["gpu_nodes"]), f"{line.get('gpu_hours', 0):.2f}",
+            _money(line.get("money"), currency), escape(", ".join(line["awake"])), escape(line["by"]), escape(line["why"]),
         )  # fmt: skip
     console.print(changes)
 
@@ -94,7 +100,7 @@ def ledger_csv(shown: Document, to: TextIO) -> None:
     rows = csv.writer(to)
     rows.writerow(_COLUMNS)
     for line in shown["lines"]:
-        rows.writerow(" ".join(line[column]) if column == "awake" else line[column] for column in _COLUMNS)
+        rows.writerow(" ".join(line[column]) if column == "awake" else line.get(column) for column in _COLUMNS)
 
 
 def _money(amount: float | None, currency: str) -> str:

@@ -35,6 +35,18 @@ _ERROR: Document = {
                 "hint": {"type": "string", "description": "what to do next"},
                 "eta_seconds": {"type": "integer", "description": "with `waking`: what remains"},
                 "stage": {"type": "string", "description": "with `waking`: how far it is"},
+                "stages": {
+                    "type": "array",
+                    "description": "with `waking`: its stages in order; seconds so far (null: to come), and expected",
+                    "items": {
+                        "type": "object",
+                        "properties": {
+                            "stage": _TEXT,
+                            "seconds": {"type": ["number", "null"]},
+                            "expected_seconds": {"type": ["number", "null"]},
+                        },
+                    },
+                },
             },
             "required": ["code", "message", "hint"],
         }

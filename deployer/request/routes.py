@@ -21,7 +21,7 @@ from deployer.settings import ProxySettings
 from deployer.state import State
 from deployer.waking import Waker
 
-LOOK_SECONDS = 0.5  # between two looks at the record of a model that is on its way
+LOOK_SECONDS = 0.5  # between two looks at the record of a model that is on its way, or whose next version is
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class Routes:
         """
         known = self._records.last(model)
         if known is not None and since is None:
-            age = self._monotonic() - known.at
-            if age < self._settings.route_cache_seconds:
+            age, limit = self._monotonic() - known.at, self._settings.route_cache_seconds
+            if age < (min(limit, LOOK_SECONDS) if _moving(known.what) else limit):
                 return known.what
-            if age < 2 * self._settings.route_cache_seconds:
+            if age < 2 * limit:
                 self._records.begin(model)
                 return known.what
         if not is_model_name(model):
@@ -131,6 +131,11 @@ class Routes:
             raise
 
 
+def _moving(record: ModelRecord) -> bool:
+    """Whether its route may change any moment."""
+    return record.rollout is not None and record.setback is None
+
+
 def _chosen(record: ModelRecord, route: Route, wanted: Wanted) -> Target:
     canary = route.canary
     stable = Target(route.version, route.address)
@@ -143,6 +148,15 @@ def _chosen(record: ModelRecord, route: Route, wanted: Wanted) -> Target:
     if canary is not None and _draw(record.name, canary.version, wanted.session) < canary.share:
         return Target(canary.version, canary.address)
     return stable
+
+
+def beside(record: ModelRecord, target: Target, wanted: Wanted) -> Target | None:
+    """The version that serves, for a request that the one on trial beside it fails; None where the caller named the latter."""
+    route = record.route
+    if wanted.version is not None or route is None or route.canary is None:
+        return None
+    on_trial = Target(route.canary.version, route.canary.address)
+    return Target(route.version, route.address) if target == on_trial else None
 
 
 def _draw(model: str, canary: int, session: str | None) -> float:

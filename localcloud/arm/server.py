@@ -94,7 +94,10 @@ class ArmServer:
                 return await self._perform(target, request)
 
             fault = self._control.faults.take(target.call)
-            return await (meet(fault, target, self._control, request, perform) if fault is not None else perform())
+            answer = await (meet(fault, target, self._control, request, perform) if fault is not None else perform())
+            if request.method in ("PUT", "POST", "DELETE"):
+                _log.info("%s %s: %s %s", request.method, request.path, answer.status, _count(await request.text()))
+            return answer
         except ArmError as error:
             _log.info("%s %s: %s", request.method, request.path, error)
             return web.json_response(error.body(), status=error.status, headers=_headers(error))
@@ -231,3 +234,11 @@ async def _json(request: web.Request) -> object:
         raise invalid(
             f"The request content was invalid and could not be deserialized: {error}.", "InvalidRequestContent"
         ) from error
+
+
+def _count(body: str) -> str:
+    """The node count that a request asks for, for the log; nothing where it asks for none."""
+    try:
+        return f"count={json.loads(body)['properties']['count']}"
+    except (ValueError, LookupError, TypeError):
+        return ""

@@ -48,7 +48,9 @@ def _options() -> Options:
     parser.add_argument("--data", type=Path, required=True, help="folder for keys and the host ID")
     parser.add_argument("--ready-file", type=Path, help="written, as JSON, once the host listens")
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
-    parser.add_argument("--blob-poll-seconds", type=float, default=1.0, help="Azure: 10")
+    parser.add_argument(
+        "--blob-poll-seconds", type=float, default=0.5, help="Azure: 10; Event Grid tells within a second"
+    )
     parser.add_argument("--queue-poll-seconds", type=float, default=1.0, help="caps maxPollingInterval; Azure: no cap")
     parser.add_argument("--queue-hidden-seconds", type=int, default=30, help="of a message taken; Azure: 600")
     parser.add_argument("--grace-seconds", type=float, default=5.0, help="for running functions, at the end")

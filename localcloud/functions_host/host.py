@@ -36,7 +36,7 @@ class Options:
     data: Path
     ready_file: Path | None = None
     port: int = 0
-    blob_poll_seconds: float = 1.0
+    blob_poll_seconds: float = 0.5
     pace: Pace = field(default_factory=Pace)
     grace_seconds: float = 5.0
     http_limit_seconds: float = 230.0

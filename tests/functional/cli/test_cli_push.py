@@ -57,6 +57,7 @@ def _watching(models: ContainerClient, *uploads: dict[str, Any], **more: Any) ->
             "name": "cats-v2",
             "state": "rolling",
             "version": None,
+            "desired": state.get("version"),
             "rollout": None,
             "versions": [],
             "timeline": [],
@@ -179,6 +180,36 @@ def test_a_refusal_ends_with_status_1_and_says_where_why_and_what_to_do(
     assert "Save it again." in ended.err
     machine = run("--data", data, "push", keras, "--wait", "--json")
     assert (machine.status, machine.document["error"]["stage"]) == (1, "scan")
+
+
+def test_a_version_that_somebody_went_back_from_meanwhile_ends_with_status_1(
+    run: Run, data: Path, keras: Path, models: ContainerClient, slipway: FakeSlipway
+) -> None:
+    slipway.answers["/api/models/cats-v2"] = _watching(
+        models, {"state": "published", "version": 2}, version=1, desired=1
+    )
+    ended = run("--data", data, "push", keras, "--wait", "--json")
+    error = ended.document["error"]
+    assert (ended.status, error["code"], error["desired"]) == (1, "gone_back", 1)
+    assert "Somebody commanded v1 of 'cats-v2' meanwhile" in error["message"]
+    assert "slipway rollback cats-v2 --to 2" in error["hint"]
+
+
+def test_a_model_that_is_removed_meanwhile_ends_with_status_1(
+    run: Run, data: Path, keras: Path, models: ContainerClient, slipway: FakeSlipway
+) -> None:
+    followed = _watching(models, {"state": "converting"})
+    looks: list[Any] = []
+
+    def gone_after_a_look(request: Any) -> Reply:
+        looks.append(request)
+        none = Reply(404, {"error": {"code": "unknown_model", "message": "none", "hint": ""}})
+        return followed(request) if len(looks) == 2 else none
+
+    slipway.answers["/api/models/cats-v2"] = gone_after_a_look
+    ended = run("--data", data, "push", keras, "--wait")
+    assert ended.status == 1
+    assert "'cats-v2' was removed meanwhile" in ended.err
 
 
 def test_an_upload_that_is_not_done_in_time_ends_with_status_5(

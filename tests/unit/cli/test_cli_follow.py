@@ -1,6 +1,19 @@
 """What has become of an upload, told from what the API says of its model."""
 
-from deployer.cli.follow import Asleep, Before, Refused, Serving, Superseded, Under, before_push, fate_of, new_stages
+from deployer.cli.follow import (
+    Asleep,
+    Before,
+    GoneBack,
+    Refused,
+    Removed,
+    Serving,
+    Superseded,
+    Under,
+    before_push,
+    fate_of,
+    new_stages,
+    noticed,
+)
 from tests.unit.cli.models_shown import shown, stage, upload, version
 
 NEVER = Before()
@@ -64,9 +77,34 @@ def test_a_model_that_sleeps_is_not_said_to_serve() -> None:
     assert fate_of(now, "mine", NEVER) == Asleep(1)
 
 
+def test_a_version_that_was_gone_back_from_is_not_waited_for() -> None:
+    """Whether it was still on its way or had come to serve already."""
+    for left in (version(2, "published"), version(2, "retired", reason="left for v1 by command")):
+        back = shown(upload("mine", "published", 2), version(1, "serving"), left, serving=1) | {"desired": 1}
+        assert fate_of(back, "mine", NEVER, noticed=True) == GoneBack(2, to=1)
+
+
+def test_a_model_that_was_removed_is_not_waited_for() -> None:
+    assert fate_of(shown(upload("mine", "removed")), "mine", NEVER) == Removed()
+    assert fate_of(shown(upload("mine", "deleted")), "mine", NEVER) == Removed()
+    followed = shown(upload("mine", "converting"))
+    assert noticed(followed, "mine") and not noticed(followed, "other") and not noticed(None, "mine")
+    assert fate_of(None, "mine", NEVER, noticed=True) == Removed()
+
+
+def test_an_upload_after_a_removal_that_is_not_done_says_what_it_waits_for() -> None:
+    old = shown(upload("old", "removed")) | {"state": "removing"}
+    assert "removal" in str(fate_of(old, "mine", before_push(old)))
+
+
 def test_a_directory_that_is_not_complete_says_what_it_waits_for() -> None:
     now = shown(upload("mine", "receiving", reason="waiting for variables/variables.index"))
     assert fate_of(now, "mine", NEVER) == Under("receiving: waiting for variables/variables.index")
+
+
+def test_a_conversion_that_runs_as_a_job_says_so_and_what_it_waits_for() -> None:
+    now = shown(upload("mine", "converting", job="export-cats-1", reason="no node has room"))
+    assert fate_of(now, "mine", NEVER) == Under("converting as the Job export-cats-1: no node has room")
 
 
 def test_only_stages_that_began_after_those_before_the_push_are_new() -> None:

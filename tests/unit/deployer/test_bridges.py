@@ -132,7 +132,7 @@ def test_a_look_cut_short_is_made_good_by_the_next(call: str, fault: BaseExcepti
         deployed.world.fail(call, fault)
         for _ in range(3):
             try:
-                deployed.teardown.bridges.run()
+                deployed.teardown.bridges.run(deployed.state.glances())
             except (Killed, CloudRefused):
                 deployed.restart()
             deployed.run(30)

@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 
 from deployer.errors import ClusterUnreachable, Unavailable
+from deployer.ports import PodFailure
 from deployer.record import Removal
 from deployer.repair import Shelf, shelves
 from deployer.settings import ClusterSettings
+from exporter.manifest import TensorSpec
 from tests.deployed import Deployed
+from tests.fake_cluster import Told
 from tests.fakes import FakeQueues
 from tests.unit.deployer.bundles import bundle_index, saved_model
 
@@ -218,6 +221,102 @@ def test_a_version_gone_back_to_stays_so_after_a_repair() -> None:
     assert (deployed.serving("cats"), deployed.record("cats").desired) == (1, 1)
 
 
+def test_after_a_repair_the_version_before_is_never_one_that_failed() -> None:
+    deployed = Deployed().drop("cats.keras", "one").drop("cats.keras", "two")
+    deployed.kubernetes.told["tfs-cats-v3"] = Told(failure=PodFailure("Error", "cannot parse", fatal=True))
+    deployed.drop("cats.keras", "three")
+    before = deployed.record("cats")
+    deployed.documents.blobs.clear()
+    deployed.doctor.repair()
+    after = deployed.record("cats")
+    assert [(item.version, item.state) for item in after.versions] == [(1, "retired"), (2, "serving"), (3, "failed")]
+    assert (after.previous, after.desired, after.next_version) == (before.previous, 2, 4)
+    assert "cannot parse" in str(deployed.told_of("cats")["reason"])
+    deployed.run(60)
+    deployed.control.rollback("cats", None)
+    deployed.run(60)
+    assert deployed.serving("cats") == 1
+
+
+def test_a_model_none_of_whose_versions_ever_served_stays_given_up_after_a_repair() -> None:
+    deployed = Deployed()
+    deployed.kubernetes.told["tfs-cats-v1"] = Told(failure=PodFailure("Error", "cannot parse", fatal=True))
+    deployed.drop("cats.keras", "one")
+    deployed.documents.blobs.clear()
+    deployed.doctor.repair()
+    record = deployed.record("cats")
+    assert (record.desired, record.asleep, record.version(1).state, record.next_version) == (None, False, "failed", 2)
+
+
+def test_a_rollout_under_way_goes_on_after_a_repair_and_what_served_serves_throughout() -> None:
+    """A canary on trial is tried again from its beginning."""
+    deployed = Deployed(gpus=2, pool_count=2)
+    deployed.store.drop("cats.yaml", "rollout: canary\ncanary: {share: 20, minutes: 5}", event=False)
+    deployed.drop("cats.keras", "one").drop("cats.keras", "two", seconds=60)
+    route = deployed.record("cats").route
+    assert route is not None and route.canary is not None
+    deployed.documents.blobs.clear()
+    deployed.doctor.repair()
+    record = deployed.record("cats")
+    assert (record.desired, record.route and record.route.version, record.settled) == (2, 1, False)
+    assert [item.state for item in record.versions] == ["serving", "published"]
+    answered = []
+    deployed.run(120, watch=lambda: answered.append(deployed.serving("cats")))
+    route = deployed.record("cats").route
+    assert route is not None and route.canary is not None and (route.version, route.canary.version) == (1, 2)
+    deployed.run(600, watch=lambda: answered.append(deployed.serving("cats")))
+    assert deployed.serving("cats") == 2 and None not in answered
+
+
+def test_a_version_held_back_is_held_back_again_after_a_repair() -> None:
+    deployed = Deployed().drop("cats.keras", "one")
+    deployed.exporter.inputs = {"picture": TensorSpec(dtype="string", shape=[None])}
+    deployed.drop("cats.keras", "two")
+    assert deployed.record("cats").version(2).state == "held"
+    deployed.documents.blobs.clear()
+    deployed.doctor.repair()
+    deployed.world.pass_time(61)
+    deployed.sweep.run()
+    deployed.run()
+    record = deployed.record("cats")
+    assert (deployed.serving("cats"), record.version(2).state, record.next_version) == (1, "held", 3)
+    assert record.upload is not None and record.upload.state == "held"
+    assert deployed.exporter.conversions == 2
+
+
+def test_an_idle_time_begins_anew_with_a_repair_and_a_hold_is_forgotten(deployed: Deployed) -> None:
+    """What is not known any more is not taken for long ago: nothing goes to sleep for it."""
+    deployed.run(29 * 60)
+    deployed.control.order("hold", 600)
+    deployed.documents.blobs.clear()
+    deployed.doctor.repair()
+    assert deployed.state.cluster().order is None
+    deployed.run(15 * 60)
+    deployed.tick()
+    assert not deployed.record("cats").asleep
+    deployed.run(20 * 60)
+    deployed.tick()
+    assert deployed.record("cats").asleep
+
+
+def test_a_bridge_that_is_left_goes_when_nobody_wants_it_any_more() -> None:
+    deployed = Deployed()
+    deployed.bridged = True
+    deployed.restart()
+    deployed.drop("cats.keras", "one")
+    deployed.control.order("sleep", None)
+    deployed.run(60)
+    deployed.tick()
+    assert "tfs-cats--bridge-v1" in {name for _, name in deployed.kubernetes.objects}
+    deployed.documents.blobs.clear()
+    deployed.doctor.repair()
+    deployed.request("cats")
+    deployed.run(120)
+    deployed.tick()
+    assert deployed.serving("cats") == 1
+    assert not [name for _, name in deployed.kubernetes.objects if "--bridge" in name]
+
+
 def test_numbers_are_not_used_again_even_of_versions_that_were_never_whole(deployed: Deployed) -> None:
     deployed.servables.store("cats/5/variables/variables.index", b"")
     deployed.documents.blobs.clear()
@@ -232,3 +331,30 @@ def test_what_lies_in_the_servable_container_is_read_by_its_paths(deployed: Depl
     assert found.keys() == {"cats", "dogs"}
     assert set(found["cats"].whole) == found["cats"].numbers == {1}
     assert found["dogs"] == Shelf({}, frozenset({2}))
+
+
+def test_the_idle_ladder_takes_nothing_from_under_models_whose_records_are_lost(deployed: Deployed) -> None:
+    deployed.store.blobs.clear()  # else the sweep finds the upload, and makes the record itself
+    deployed.documents.blobs.clear()
+    for _ in range(24):
+        deployed.run(299)
+        deployed.tick()
+    assert deployed.kubernetes.ready("tfs-cats-v1")
+    idle = deployed.control.cluster()["idle"]
+    assert "the records of cats are lost" in idle["reason"] and "slipway doctor --repair" in idle["reason"]
+    deployed.doctor.repair()
+    deployed.tick()
+    assert deployed.serving("cats") == 1
+    for _ in range(24):
+        deployed.run(299)
+        deployed.tick()
+    assert deployed.cluster.state().power == "Stopped"
+
+
+def test_the_sweep_makes_a_lost_record_anew_where_the_upload_is_there_still(deployed: Deployed) -> None:
+    deployed.documents.blobs.clear()
+    deployed.run(61)
+    deployed.sweep.run()
+    deployed.run(60)
+    record = deployed.record("cats")
+    assert (deployed.serving("cats"), record.next_version, deployed.exporter.conversions) == (1, 2, 1)

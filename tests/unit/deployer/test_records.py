@@ -4,11 +4,10 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from deployer.errors import Conflict, NotFound, SlipwayError
+from deployer.glance import glance_of
 from deployer.record import (
     KEPT_WAKE_TIMES,
     ClusterRecord,
@@ -16,19 +15,13 @@ from deployer.record import (
     RolloutStatus,
     Route,
     VersionRecord,
-    Wake,
-    glance_of,
     wake_begun,
     wake_deepened,
     wake_ended,
 )
-from deployer.settings import IdleSettings
 from deployer.state import State
 from deployer.timeline import BATCH, KEPT_STAGES, Stage, merged, stage_done
-from deployer.waking import Waker
 from tests.fakes import FakeDocuments, Killed, World
-
-GUESSES = IdleSettings().wake_seconds
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 RECORD = ModelRecord(name="cats", updated=NOON)
@@ -124,18 +117,6 @@ def test_a_wake_that_was_given_up_or_ended_before_it_began_is_not_timed() -> Non
     begun = wake_begun(ClusterRecord(updated=NOON), "cats", "request", NOON)
     assert wake_ended(begun, "cats", NOON + timedelta(seconds=9), serves=False).wake_times == ()
     assert wake_ended(begun, "cats", NOON - timedelta(seconds=9)).wake_times == ()
-
-
-@given(st.lists(st.floats(0, 1000), min_size=1, max_size=9))
-def test_the_estimate_is_a_time_that_was_seen_in_the_middle(seconds: list[float]) -> None:
-    record = ClusterRecord(updated=NOON)
-    for each in seconds:
-        started = Wake(started=NOON - timedelta(seconds=each), rung="pool", by="x")
-        record = wake_ended(record.but(wakes={"x": started}), "x", NOON)
-    found = record.estimate("pool", {})
-    assert sum(time.seconds <= found for time in record.wake_times) >= len(seconds) / 2
-    assert sum(time.seconds >= found for time in record.wake_times) >= len(seconds) / 2
-    assert record.estimate("pods", {"pods": 7.0}) == 7.0
 
 
 def test_stages_are_kept_once_each() -> None:
@@ -281,44 +262,3 @@ def test_a_listing_tells_the_sweep_what_it_needs(state: State, documents: FakeDo
     assert glance == glance_of(record) and not glance.settled
     documents.blobs["models/cats.json"].metadata.clear()  # written by an earlier Slipway
     assert list(state.glances()) == [glance]
-
-
-# The estimate ---------------------------------------------------------------------------------------------------------
-
-
-class _NoQueue:
-    def ask(self, model: str, *, delay_seconds: int = 0) -> None:
-        raise AssertionError("an estimate asks for nothing")
-
-
-@pytest.mark.parametrize(
-    ("rung", "passed", "left"), [("pods", 0, 60), ("pool", 100, 320), ("stopped", 0, 600), ("pool", 5000, 1)]
-)
-def test_the_estimate_counts_from_when_the_wake_began(
-    world: World, state: State, rung: str, passed: float, left: int
-) -> None:
-    started = Wake(started=world.now, rung=rung, by="request")
-    state.change_cluster(lambda record: record.but(wakes={RECORD.name: started}))
-    world.pass_time(passed)
-    waking = Waker(state, _NoQueue(), GUESSES, world.clock).estimate(RECORD.but(desired=1))
-    assert (waking.eta_seconds, waking.stage) == (left, "queued")
-    assert GUESSES[rung] >= left
-
-
-@pytest.mark.parametrize(
-    ("step", "stage"),
-    [
-        ("WakeCluster", "gpu-node"),
-        ("AwaitCluster", "gpu-node"),
-        ("AwaitPods", "pods"),
-        ("Apply", "pods"),
-        ("Prove", "proof"),
-    ],
-)
-def test_the_estimate_tells_how_far_it_is(world: World, state: State, step: str, stage: str) -> None:
-    status = RolloutStatus(
-        version=1, started=world.now, step=step, since=world.now, looked=world.now, message="node joins"
-    )  # fmt: skip
-    waking = Waker(state, _NoQueue(), GUESSES, world.clock).estimate(RECORD.but(desired=1, rollout=status))
-    assert waking.stage == stage
-    assert "'cats' is waking: node joins. About 60 s remain." in waking.message

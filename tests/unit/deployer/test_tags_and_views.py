@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployer.glance import state_of
 from deployer.idle import EmptyPool, SleepModels, Stay, StopCluster
 from deployer.ports import ClusterState
 from deployer.record import (
@@ -26,7 +27,7 @@ from deployer.record import (
 )
 from deployer.tags import tags_of
 from deployer.timeline import Stage
-from deployer.views import cluster_view, model_view, state_of
+from deployer.views import cluster_view, model_view
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 ALLOWED = re.compile(r"[A-Za-z0-9 +\-./:=_]{0,256}")  # Azure's rule for the value of a blob index tag

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
@@ -86,7 +87,7 @@ class Slipway:
         self.queue = FakeQueue(self.world)
         loop = asyncio.get_running_loop()
         notes = ActivityNotes(self.documents, 3600, loop.time)
-        waker = Waker(self.state, self.queue, IdleSettings().wake_seconds, self.world.clock)
+        waker = Waker(self.state, self.queue, IdleSettings().wake_seconds, timedelta(0), self.world.clock)
         self.figures = FigureNotes(self.documents, 0, self.world.clock, loop.time)
         self.proxy = Proxy(self.state, waker, notes, self.figures, settings, monotonic)
 

@@ -168,7 +168,7 @@ async def test_a_look_at_status_keeps_no_model_awake(slipway: Slipway) -> None:
     async with Raw(echo) as server:
         slipway.serve(server.address)
         await slipway.relay("GET", "cats")
-    assert slipway.proxy._notes._pending == {}
+    assert slipway.proxy._notes._pending is None
     with pytest.raises(Unavailable, match="does not answer"):
         await slipway.relay("GET", "cats")
 

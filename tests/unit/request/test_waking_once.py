@@ -1,6 +1,7 @@
 """However many requests come to a sleeping model, on however many instances: it is woken once."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -20,7 +21,7 @@ REQUESTS = 25
 def instance(slipway: Slipway) -> Proxy:
     """Another instance of the app: nothing in memory is shared but what stands for storage and the queue."""
     state = State(slipway.documents, slipway.world.clock)
-    waker = Waker(state, slipway.queue, IdleSettings().wake_seconds, slipway.world.clock)
+    waker = Waker(state, slipway.queue, IdleSettings().wake_seconds, timedelta(0), slipway.world.clock)
     notes = ActivityNotes(slipway.documents, 3600, asyncio.get_running_loop().time)
     return Proxy(state, waker, notes, slipway.figures, SETTINGS)
 
