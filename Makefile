@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test up check bench replay soak setup lock clean
+.PHONY: help demo test up check bench replay soak chaos setup lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,9 @@ replay: setup  ## recorded Kubernetes exchanges against the stand-in, or API_SER
 
 soak: setup  ## ten minutes of load with rollouts and killed model servers (SOAK=SECONDS)
 	$(BIN)/python -m benchmarks.soak $(SOAK)
+
+chaos: setup  ## fifty kills of the Functions host during twenty uploads (CHAOS_KILLS=N, CHAOS_SEED=N)
+	CHAOS_KILLS=$(or $(CHAOS_KILLS),50) $(BIN)/python -m pytest -q tests/e2e/test_chaos.py
 
 setup: $(VENV)/.installed node_modules/.installed  ## what the others need; done once
 

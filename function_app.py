@@ -34,8 +34,9 @@ def model_uploaded(client: blob.BlobClient) -> None:
 
 @app.queue_trigger(arg_name="message", queue_name="rollouts", connection="AzureWebJobsStorage")
 def advance_rollout(message: func.QueueMessage) -> None:
-    """Performs one bounded step of one model's rollout."""
-    application().rollouts.advance(json.loads(message.get_body())["model"])
+    """Performs one bounded step of one model's rollout. A message that comes again may have been followed by another."""
+    told = json.loads(message.get_body())
+    application().rollouts.advance(told["model"], told.get("chain") if message.dequeue_count == 1 else None)
 
 
 @app.queue_trigger(arg_name="message", queue_name="webjobs-blobtrigger-poison", connection="AzureWebJobsStorage")

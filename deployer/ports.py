@@ -130,8 +130,8 @@ class ServableStore(Protocol):
 class RolloutQueue(Protocol):
     """The queue ``rollouts``."""
 
-    def ask(self, model: str, *, delay_seconds: int = 0) -> None:
-        """Says: look at this model, after a while."""
+    def ask(self, model: str, *, delay_seconds: int = 0, chain: str | None = None) -> None:
+        """Says: look at this model, after a while; ``chain``: as the look that this one follows."""
 
 
 class Queues(Protocol):

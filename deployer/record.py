@@ -118,6 +118,7 @@ class RolloutStatus(Document):
     trial: datetime | None = None  # when it got its share of requests as a canary
     back: bool = False  # a version that is gone back to: it is not tried as a canary
     reached: tuple[Reached, ...] = ()  # the stages of a wake that it came to, in order
+    chain: str | None = None  # of the looks at it, each asking for the next; those of any other chain are superfluous
 
 
 class Removal(Document):

@@ -2,13 +2,16 @@
 
     observe (record, cluster, objects) → plan → note where the rollout stands → execute → ask to be called again
 
-The function may be killed between any two of these, and called twice: what is observed next decides. What is ordered of Azure is
+The function may be killed between any two of these, and called twice: what is observed next decides. Each look asks for the
+next, so that a second message would go on beside the first for as long as the rollout lasts. Therefore looks form a chain:
+whoever asks anew begins another, and what the one before had asked for is passed over when it comes. What is ordered of Azure is
 observed and planned once more under the cluster's lease, which the idle ladder takes as well: nothing is ordered twice.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
+from uuid import uuid4
 
 from deployer.errors import AzureRefused, ClusterDeleted, ClusterUnreachable
 from deployer.execute import Executor
@@ -68,11 +71,13 @@ class Rollouts:
     look_again_seconds: int
     clock: Clock
 
-    def advance(self, model: str) -> Step | None:
+    def advance(self, model: str, chain: str | None = None) -> Step | None:
         """Performs the next step of the model's rollout, and asks for another look unless it is settled.
 
-        Returns the step, or None where the model is gone. What Azure refuses for a while is told in the rollout's message and
-        looked at again when Azure wants to be asked.
+        ``chain``: of the look that asked for this one; None where somebody else did, or the platform calls again.
+
+        Returns the step, or None where the model is gone or another chain goes on. What Azure refuses for a while is told in the
+        rollout's message and looked at again when Azure wants to be asked.
 
         Raises:
             AzureRefused: what time alone does not heal; also told, and the platform calls again.
@@ -82,25 +87,30 @@ class Rollouts:
             return None
         if record.settled and record.asleep:
             return Settled("asleep")
+        if chain is not None and record.rollout is not None and record.rollout.chain not in (None, chain):
+            return None
+        chain = chain or uuid4().hex[:8]
         try:
-            return self._advance(record)
+            return self._advance(record, chain)
         except AzureRefused as refused:
-            self._tell(record, refused)
+            self._tell(record, refused, chain)
             if isinstance(refused, ClusterDeleted):  # nothing comes of asking again at once: the sweep does
                 return AwaitCluster(refused.in_line, "cluster")
             if not waited_out(refused):
                 raise
-            self.queue.ask(model, delay_seconds=max(self.look_again_seconds, ceil(refused.retry_after or 0)))
+            pause = max(self.look_again_seconds, ceil(refused.retry_after or 0))
+            self.queue.ask(model, delay_seconds=pause, chain=chain)
             return AwaitCluster(refused.in_line, "gpu-pool")
 
-    def _advance(self, record: ModelRecord) -> Step:
+    def _advance(self, record: ModelRecord, chain: str) -> Step:
         cluster, rollout = self.observe(record)
         step = plan(record, cluster, rollout, self.policy, self.clock())
-        record = self._note(record, step)
+        record = self._note(record, step, chain)
         with span("rollout.step", {"model": record.name, "step": type(step).__name__}):
             at_once = self._perform(record, step)
         if not isinstance(step, Settled):
-            self.queue.ask(record.name, delay_seconds=0 if at_once else self._pause(record, step))
+            pause = 0 if at_once else self._pause(record, step)
+            self.queue.ask(record.name, delay_seconds=pause, chain=chain)
         return step
 
     def _perform(self, record: ModelRecord, step: Step) -> bool:
@@ -132,7 +142,7 @@ class Rollouts:
             case _:
                 return self.look_again_seconds
 
-    def _tell(self, record: ModelRecord, refused: AzureRefused) -> None:
+    def _tell(self, record: ModelRecord, refused: AzureRefused, chain: str) -> None:
         """Says in the model's record what keeps its rollout: the cluster cannot even be looked at, say."""
         now = self.clock()
 
@@ -142,7 +152,7 @@ class Rollouts:
             status = before.rollout or RolloutStatus(
                 version=before.desired, started=now, step="AwaitCluster", since=now, looked=now
             )
-            return before.but(rollout=status.but(message=refused.in_line))
+            return before.but(rollout=status.but(message=refused.in_line, chain=chain))
 
         self.state.change(record.name, told)
 
@@ -167,8 +177,8 @@ class Rollouts:
         figures = self.state.figures(record.name, began) if began is not None else {}
         return replace(view, nodes=nodes), RolloutView(objects, selected, figures)
 
-    def _note(self, record: ModelRecord, step: Step) -> ModelRecord:
-        """Writes down where the rollout stands, and the stage that ended with it."""
+    def _note(self, record: ModelRecord, step: Step, chain: str) -> ModelRecord:
+        """Writes down where the rollout stands, the stage that ended with it, and whose looks go on."""
         now = self.clock()
         ended: list[Stage] = []
 
@@ -201,7 +211,11 @@ class Rollouts:
                 return before.but(rollout=status.but(step=name, since=now, looked=looked, message=message))
             return before.but(rollout=status.but(step=name, looked=looked, message=message))
 
-        return self.state.change(record.name, lambda before: noted(before).with_stages(*ended))
+        return self.state.change(record.name, lambda before: _chained(noted(before).with_stages(*ended), chain))
+
+
+def _chained(record: ModelRecord, chain: str) -> ModelRecord:
+    return record if record.rollout is None else record.but(rollout=record.rollout.but(chain=chain))
 
 
 def _ended(status: RolloutStatus, now: datetime, step: Step) -> Stage:

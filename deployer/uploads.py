@@ -6,11 +6,9 @@ One upload, one version: a duplicate event, the same bytes again, a crash and a 
 lets one instance work on a model at a time; whoever finds it taken leaves, for the holder looks again when it is done.
 """
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from deployer import upload_record
 from deployer.completeness import lacking, mixed
@@ -25,6 +23,7 @@ from deployer.state import State
 from deployer.tags import tag_upload, tags_of
 from deployer.telemetry import converted, logger, span
 from exporter import ExportError
+from exporter.workspace import temporary
 
 log = logger(__name__)
 
@@ -145,10 +144,10 @@ class Uploads:
         now = self.clock()
         record = self.state.change(upload.model, lambda before: upload_record.begun(before, upload, now))
         tag_upload(self.uploads, record)
-        with tempfile.TemporaryDirectory(prefix="slipway-") as folder:
+        with temporary() as folder:
             try:
                 with span("upload", {"model": upload.model}):
-                    self.conversion.attempt(upload, lease, Path(folder))
+                    self.conversion.attempt(upload, lease, folder)
             except Conflict:
                 raise
             except UploadRefused as refused:

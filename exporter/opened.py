@@ -4,7 +4,6 @@ A tar can only be read from its beginning, and a gzipped one has to be unpacked 
 in one reading, in a temporary directory.
 """
 
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from exporter import archive, formats
 from exporter.errors import NotAModel, Stage
 from exporter.formats import Source, SourceFormat
 from exporter.limits import ScanBounds
+from exporter.workspace import temporary
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ def opened(path: Path, bounds: ScanBounds, *small: str, whole: bool = True) -> I
         return is_small or (whole and formats.may_be_model(member.name))
 
     names = {PurePosixPath(name).name for name in small}
-    with tempfile.TemporaryDirectory(prefix="slipway-scan-") as directory:
-        keep = archive.Keep(Path(directory), wanted)
+    with temporary() as directory:
+        keep = archive.Keep(directory, wanted)
         source = formats.recognise(path, bounds, keep)
         model = path
         if whole and source.packed and source.format is not SourceFormat.SAVED_MODEL:
-            model = Path(directory) / PurePosixPath(source.root).name
+            model = directory / PurePosixPath(source.root).name
             if source.root in keep.files:
                 keep.files[source.root].rename(model)
             elif not archive.extract_member(path, source.root, model, bounds):

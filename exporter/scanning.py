@@ -12,7 +12,6 @@ that it finds.
 
 import hashlib
 import json
-import tempfile
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from exporter.labels import resolve as resolve_labels
 from exporter.limits import MIB, ScanBounds
 from exporter.opened import Opened, opened
 from exporter.options import ExportOptions
+from exporter.workspace import temporary
 
 _CHUNK = 1 * MIB
 
@@ -199,8 +199,8 @@ def _check_weights(model: Path, member: str, name: str, bounds: ScanBounds) -> N
     if (part := zip_archive.stored_at(model, member)) is not None:
         hdf5_scan.check(model, name=name, bounds=bounds, part=part)
         return
-    with tempfile.TemporaryDirectory(prefix="slipway-scan-") as directory:
-        weights = Path(directory) / formats.KERAS_WEIGHTS
+    with temporary() as directory:
+        weights = directory / formats.KERAS_WEIGHTS
         archive.extract_member(model, member, weights, bounds)
         hdf5_scan.check(weights, name=name, bounds=bounds)
 

@@ -1,9 +1,11 @@
 """The directory of one conversion: made beside its destination, so that what succeeded moves there whole; always removed.
 
 Also after the process that made it was killed: it holds a lock on a file in it, the kernel releases that with the process,
-and the next conversion with the same place for its servable removes what nobody holds.
+and the next conversion with the same place for its servable removes what nobody holds. The same for what a scan unpacks and
+for the whole of an attempt, which lie among the machine's temporary files.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -37,9 +39,17 @@ def remove(directory: Path) -> None:
     """Removes a conversion's directory, even if the conversion took the rights to do so away."""
     for folder, names, _ in os.walk(directory):
         for path in (Path(folder) / name for name in names):
-            if not path.is_symlink():
-                path.chmod(0o700)
+            with contextlib.suppress(FileNotFoundError):  # another removes it, too
+                if not path.is_symlink():
+                    path.chmod(0o700)
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def temporary() -> Iterator[Path]:
+    """Such a directory among the machine's temporary files."""
+    with workspace(Path(tempfile.gettempdir()) / "any") as directory:
+        yield directory
 
 
 def _sweep(parent: Path) -> None:
@@ -54,7 +64,7 @@ def _abandoned(directory: Path) -> bool:
             return False
         with (directory / _LOCK).open("r") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except (BlockingIOError, PermissionError):  # in use, or another user's
         return False
     except FileNotFoundError:
         return directory.is_dir()

@@ -263,7 +263,7 @@ class Deployed:
                 self._deliver(blob, self._take, self._upload_given_up)
                 watch()
             while (message := self.queue.take()) is not None:
-                self._deliver(message.model, self._advance, self._rollout_given_up)
+                self._deliver(message.model, self._look(message.chain), self._rollout_given_up)
                 watch()
             self._until_next(end)
         return self
@@ -290,8 +290,13 @@ class Deployed:
         self.documents.put(f"activity/{model}/instance", b"")
         self.waker.wake(model, by="request")
 
-    def _advance(self, model: str) -> None:
-        step = self.rollouts.advance(model)
+    def _look(self, chain: str | None) -> Callable[[str], None]:
+        """What a message calls; when it comes again, as of nobody's asking."""
+        chains = iter([chain])
+        return lambda model: self._advance(model, next(chains, None))
+
+    def _advance(self, model: str, chain: str | None) -> None:
+        step = self.rollouts.advance(model, chain)
         name = type(step).__name__
         if step is not None and (not self.steps or self.steps[-1] != name):
             self.steps.append(name)

@@ -306,6 +306,7 @@ class Message:
 
     model: str
     due: datetime
+    chain: str | None = None
 
 
 class FakeQueue:
@@ -315,9 +316,9 @@ class FakeQueue:
         self._world = world
         self.messages: list[Message] = []
 
-    def ask(self, model: str, *, delay_seconds: int = 0) -> None:
+    def ask(self, model: str, *, delay_seconds: int = 0, chain: str | None = None) -> None:
         with self._world.effect("queue.ask", model):
-            self.messages.append(Message(model, self._world.now + timedelta(seconds=delay_seconds)))
+            self.messages.append(Message(model, self._world.now + timedelta(seconds=delay_seconds), chain))
 
     def take(self) -> Message | None:
         """The next visible message, which is then gone."""

@@ -1,6 +1,6 @@
 """A lease on a blob of the state container, renewed while it is held.
 
-The lease runs for 60 s and is renewed every 20 s; after a crash it is free again within 60 s.
+The lease runs for 30 s and is renewed every 10 s; after a crash it is free again within 30 s.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from azure.storage.blob import BlobClient, BlobLeaseClient
 
 from deployer.errors import LeaseLost, Unavailable
 
-_LEASE_SECONDS = 60
-_RENEWAL_SECONDS = 20.0
+_LEASE_SECONDS = 30
+_RENEWAL_SECONDS = 10.0
 
 
 class BlobLease:

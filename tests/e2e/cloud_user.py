@@ -48,6 +48,11 @@ class Client:
         return str(self._endpoints.kubernetes_token)
 
     @property
+    def functions(self) -> tuple[str, str]:
+        """The app's address and its function key, for a client of another kind."""
+        return str(self._endpoints.functions_url), str(self._endpoints.function_key)
+
+    @property
     def storage(self) -> BlobServiceClient:
         return BlobServiceClient.from_connection_string(self._endpoints.storage_connection_string)
 

@@ -17,7 +17,7 @@ _ACCOUNT = "test399"
 @pytest.fixture(scope="module")
 def aks(azurite_server: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AksProcess]:
     """The stand-in, with a GPU pool of one node, and a storage account whose servables its pods mount."""
-    process = AksProcess(tmp_path_factory.mktemp("aks"), _with_servables(azurite_server, _ACCOUNT))
+    process = AksProcess(tmp_path_factory.mktemp("aks"), with_servables(azurite_server, _ACCOUNT))
     yield process
     process.end()
 
@@ -25,13 +25,13 @@ def aks(azurite_server: Azurite, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture(scope="module")
 def kserve_cluster(azurite_server: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AksProcess]:
     """The stand-in with KServe installed."""
-    storage = _with_servables(azurite_server, "test398")
+    storage = with_servables(azurite_server, "test398")
     process = AksProcess(tmp_path_factory.mktemp("kserve"), storage, ["--kserve"])
     yield process
     process.end()
 
 
-def _with_servables(azurite: Azurite, account: str) -> str:
+def with_servables(azurite: Azurite, account: str) -> str:
     """An account with the container that pods mount."""
     storage = azurite.connection_string(account)
     with BlobServiceClient.from_connection_string(storage) as service:

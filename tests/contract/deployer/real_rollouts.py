@@ -20,6 +20,7 @@ from deployer.bridging import Bridges
 from deployer.control import Control
 from deployer.errors import Unavailable
 from deployer.execute import Executor
+from deployer.ports import Cluster, ClusterAccess
 from deployer.record import VersionRecord
 from deployer.removal import Removals
 from deployer.rollback import Rollbacks
@@ -73,6 +74,9 @@ class AnsweringServer:
 class RealRollouts(Deployed):
     """``Deployed`` with the cluster of a kubeconfig in the place of the fakes."""
 
+    policy = _POLICY
+    gpu_nodes: Mapping[str, str] = {}
+
     def __init__(self, config: Path, flavor: Flavor, image: str) -> None:
         self._config = config
         self._flavor = flavor
@@ -82,18 +86,16 @@ class RealRollouts(Deployed):
     def restart(self) -> None:
         """A fresh process, as ``deployer.wiring`` puts it together for a kubeconfig."""
         super().restart()
-        clock, given = self.world.clock, str(self._config)
-        self.azure = ExistingCluster()
-        self.real = KubernetesWorkloads(
-            lambda: kubeconfig.access(given, "", lambda _: ""), gpu_nodes={}, flavor=self._flavor
-        )
+        clock = self.world.clock
+        self.azure, access = self.reached()
+        self.real = KubernetesWorkloads(access, gpu_nodes=self.gpu_nodes, flavor=self._flavor)
         self.answering = AnsweringServer(self.servables)
-        templates = Prompt(self._serving, {}, "test399", "slipway", 60)
+        templates = Prompt(self._serving, self.gpu_nodes, "test399", "slipway", 60)
         executor = Executor(
             self.state, self.azure, self.real, self.servables, self.store, self.answering, templates, clock
         )
         self.rollouts = Rollouts(
-            self.state, self.documents, self.azure, self.real, self.queue, executor, _POLICY, 1, clock
+            self.state, self.documents, self.azure, self.real, self.queue, executor, self.policy, 1, clock
         )
         bridges = Bridges(
             self.state, self.azure, self.real, self.servables, self.answering, templates, enabled=self.bridged
@@ -116,6 +118,11 @@ class RealRollouts(Deployed):
             timedelta(minutes=60),
             clock,
         )
+
+    def reached(self) -> tuple[Cluster, Callable[[], ClusterAccess]]:
+        """The cluster, and the way to its Kubernetes API."""
+        given = str(self._config)
+        return ExistingCluster(), lambda: kubeconfig.access(given, "", lambda _: "")
 
     def run_until(self, reached: Callable[[], bool], what: str) -> None:
         """The platform delivers what falls due until then, within a bound."""

@@ -389,9 +389,9 @@ def test_messages_that_wait_are_counted(
 def test_a_message_is_what_the_functions_host_decodes(account: Account) -> None:
     """The host expects base64 by default (host.json messageEncoding)."""
     account.queue.ask("cats")
-    message = account.plain_queue.receive_message()
-    assert message is not None
-    assert json.loads(base64.b64decode(message.content)) == {"model": "cats"}
+    account.queue.ask("cats", chain="c1")
+    told = [json.loads(base64.b64decode(message.content)) for message in account.plain_queue.receive_messages()]
+    assert sorted(told, key=len) == [{"model": "cats"}, {"model": "cats", "chain": "c1"}]
 
 
 def test_a_delayed_message_is_not_visible_yet(account: Account) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.workspace import workspace
+from exporter.workspace import temporary, workspace
 
 PROGRAM = """
 import sys, time
@@ -82,3 +82,32 @@ def test_what_is_not_its_own_is_left_alone(tmp_path: Path) -> None:
     age(tmp_path / ".other")
     with workspace(tmp_path / "1"):
         assert (tmp_path / ".other").is_dir()
+
+
+def test_what_is_temporary_lies_among_the_machines_temporary_files_and_clears_up_after_killed_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left = tmp_path / ".slipway-export-left"
+    (left / "source").mkdir(parents=True)
+    age(left)
+    with temporary() as directory:
+        assert list(tmp_path.iterdir()) == [directory]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_user_left_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = [PermissionError]
+
+    def flock(*_arguments: object) -> None:
+        if refusals:
+            raise refusals.pop()
+
+    left = tmp_path / ".slipway-export-left"
+    left.mkdir()
+    (left / "lock").touch()
+    age(left)
+    monkeypatch.setattr("fcntl.flock", flock)
+    with workspace(tmp_path / "1"):
+        assert left.is_dir()
+    assert list(tmp_path.iterdir()) == [left]
