@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test up check bench replay soak chaos setup lock clean
+.PHONY: help demo test up check bench replay races soak chaos setup lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,6 +32,9 @@ REAL := $(if $(API_SERVER),--api-server $(API_SERVER) $(if $(TOKEN),--token $(TO
 
 replay: setup  ## recorded Kubernetes exchanges against the stand-in, or API_SERVER=URL TOKEN=… CA=FILE
 	$(BIN)/python -m tests.contract.kubernetes_stand_in.replay --recordings $(RECORDINGS) $(REAL) $(REPLAY)
+
+races: setup  ## two hundred races of requests and uploads with the idle ladder (RACES=NUMBER)
+	SLIPWAY_RACES=$(or $(RACES),200) $(BIN)/python -m pytest -q tests/e2e/test_ladder_races.py
 
 soak: setup  ## ten minutes of load with rollouts and killed model servers (SOAK=SECONDS)
 	$(BIN)/python -m benchmarks.soak $(SOAK)

@@ -34,9 +34,17 @@ def model_uploaded(client: blob.BlobClient) -> None:
 
 @app.queue_trigger(arg_name="message", queue_name="rollouts", connection="AzureWebJobsStorage")
 def advance_rollout(message: func.QueueMessage) -> None:
-    """Performs one bounded step of one model's rollout. A message that comes again may have been followed by another."""
-    told = json.loads(message.get_body())
-    application().rollouts.advance(told["model"], told.get("chain") if message.dequeue_count == 1 else None)
+    """Performs one bounded step of one model's rollout, or looks at a conversion that runs as a Job.
+
+    A message about a rollout that comes again may have been followed by another.
+    """
+    match json.loads(message.get_body()):
+        case {"model": model, "job": job}:
+            application().uploads.look(model, job)
+        case {"model": model, "chain": chain} if message.dequeue_count == 1:
+            application().rollouts.advance(model, chain)
+        case {"model": model}:
+            application().rollouts.advance(model)
 
 
 @app.queue_trigger(arg_name="message", queue_name="webjobs-blobtrigger-poison", connection="AzureWebJobsStorage")
@@ -49,8 +57,10 @@ def upload_given_up(message: func.QueueMessage) -> None:
 
 @app.queue_trigger(arg_name="message", queue_name="rollouts-poison", connection="AzureWebJobsStorage")
 def rollout_given_up(message: func.QueueMessage) -> None:
-    """The platform gave up on a rollout: it is asked for again, after a while."""
-    application().retries.rollout_given_up(json.loads(message.get_body())["model"])
+    """The platform gave up on a rollout: it is asked for again, after a while. A Job is looked at by the sweep."""
+    told = json.loads(message.get_body())
+    if "job" not in told:
+        application().retries.rollout_given_up(told["model"])
 
 
 @app.queue_trigger(arg_name="message", queue_name="operations", connection="AzureWebJobsStorage")

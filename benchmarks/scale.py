@@ -92,12 +92,13 @@ class Storage:
             made = build(settings, environment, _NoCredential())
             exporter = FakeExporter()
             conversion = replace(
-                made.uploads.conversion,
+                made.uploads.attempts.conversion,
                 options_inside=exporter.options_inside,
                 scan=exporter.scan,
                 export=exporter.export,
             )
-            yield cls(blobs, queues, replace(made, uploads=replace(made.uploads, conversion=conversion)))
+            attempts = replace(made.uploads.attempts, conversion=conversion)
+            yield cls(blobs, queues, replace(made, uploads=replace(made.uploads, attempts=attempts)))
 
     def seed(self, numbers: Iterable[int]) -> None:
         """Makes models that serve or sleep, half of them each, with their uploads; nothing is to be done for any of them."""

@@ -3,8 +3,9 @@
     train two versions → serve v1 → [load | roll v2, v1, v2 … | kill the model server in between] → summary
 
 What counts as wrong is an answer that its version does not give when it is asked in peace, or one of a version that never
-served. What counts as explained is a failure in the documented shape within a short while after a kill; a rollout must not cost
-one. Exit status 0: nothing wrong, nothing unexplained. Not for the test suite, for an evening.
+served. What counts as explained is a failure in the documented shape while a killed server was away, which ends with the first
+answer to a request that began after the kill, and until its breaker has closed; a rollout must not cost one. Exit status 0:
+nothing wrong, nothing unexplained. Not for the test suite, for an evening.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,9 +38,24 @@ _IMAGES = 20
 _CLIENTS = 8
 _PAUSE = 0.05
 _ROLLOUT_SECONDS = 180.0
-_AFTER_KILL = 45.0  # a killed server is restarted and loads its model; its breaker opens and closes
+_AFTER_KILL = 45.0  # between a kill and the next rollout
+_LONGEST_AWAY = 120.0  # that a killed server may take to be started anew and to load its model, on a busy machine
+_BREAKER = 6.0  # its breaker opens for 5 s, and may do so just before it is back
 _EXPLAINED = frozenset({"model_server", "breaker_open", "too_many_requests", "waking"})
 _TOLERANCE = 1e-3  # batches of other sizes round otherwise
+
+
+@dataclass
+class Kill:
+    """A model server that was killed, and when one answered again. Times by the monotonic clock."""
+
+    at: float
+    back: float | None = None
+
+    def explains(self, failed: float) -> bool:
+        """Whether a failure at this time is its doing."""
+        away = _LONGEST_AWAY if self.back is None else min(self.back - self.at, _LONGEST_AWAY)
+        return self.at <= failed <= self.at + away + _BREAKER
 
 
 @dataclass
@@ -50,20 +66,31 @@ class Findings:
     waited: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     failures: list[tuple[float, str]] = field(default_factory=list)
-    kills: list[float] = field(default_factory=list)
+    kills: list[Kill] = field(default_factory=list)
     rollouts: list[tuple[int, float]] = field(default_factory=list)
+
+    def answered(self, began: float, now: float) -> None:
+        """A request that began and ended then was answered: what was killed before it began is back."""
+        for kill in self.kills:
+            if kill.back is None and kill.at < began:
+                kill.back = now
+
+    def explained(self, kill: Kill) -> list[str]:
+        """The codes of the failures that this kill accounts for."""
+        return [code for at, code in self.failures if code in _EXPLAINED and self._kill_of(at) is kill]
 
     def unexplained(self) -> list[str]:
         """Failures that no kill accounts for."""
-        return [
-            f"{code}, {at - kill:.1f} s after a kill" if (kill := self._last_kill(at)) else f"{code}, without a kill"
-            for at, code in self.failures
-            if code not in _EXPLAINED or at - self._last_kill(at) > _AFTER_KILL
-        ]
+        found = []
+        for at, code in self.failures:
+            if code in _EXPLAINED and self._kill_of(at) is not None:
+                continue
+            last = max((kill.at for kill in self.kills if kill.at <= at), default=None)
+            found.append(f"{code}, without a kill" if last is None else f"{code}, {at - last:.1f} s after a kill")
+        return found
 
-    def _last_kill(self, at: float) -> float:
-        """0.0, longer ago than any failure may be, where there was none."""
-        return max((kill for kill in self.kills if kill <= at), default=0.0)
+    def _kill_of(self, at: float) -> Kill | None:
+        return next((kill for kill in reversed(self.kills) if kill.explains(at)), None)
 
 
 class Soak:
@@ -96,7 +123,7 @@ class Soak:
                 return
             await self._roll(1 + (number + 1) % 2)
             await asyncio.sleep(10.0)
-            self.findings.kills.append(time.monotonic())
+            self.findings.kills.append(Kill(time.monotonic()))
             killed = kill_model_server()
             print(f"killed model server {killed}", flush=True)
             await asyncio.sleep(_AFTER_KILL)
@@ -132,6 +159,7 @@ class Soak:
                 continue
             if answer.status == 200:
                 self._judge(place, answer.version or 0, answer.classes[0])
+                self.findings.answered(began, time.monotonic())
                 self.findings.waited.append(answer.seconds)
             else:
                 self.findings.failures.append(
@@ -218,13 +246,23 @@ def summary(found: Findings) -> int:
         print(f"waited: median {statistics.median(ordered) * 1e3:.0f} ms, p99 {ordered[int(len(ordered) * 0.99)]:.2f} s, "
               f"longest {ordered[-1]:.1f} s")  # fmt: skip
     print(f"{len(found.rollouts)} rollouts, {len(found.kills)} model servers killed")
+    for number, kill in enumerate(found.kills, 1):
+        back = "did not answer again" if kill.back is None else f"answered again after {kill.back - kill.at:.1f} s"
+        print(f"  server {number} {back}; meanwhile {_counted(found.explained(kill))}")
     codes = Counter(code for _, code in found.failures)
     unexplained = found.unexplained()
-    print(f"failures: {sum(codes.values())} ({', '.join(f'{code} {count}' for code, count in codes.most_common()) or 'none'}); "
+    print(f"failures: {_counted(codes.elements())}; "
           f"of these without an explanation: {len(unexplained)}; wrong answers: {len(found.wrong)}")  # fmt: skip
     for line in (*found.wrong[:10], *unexplained[:10]):
         print(f"  {line}")
     return 1 if found.wrong or unexplained else 0
+
+
+def _counted(codes: Iterable[str]) -> str:
+    """How many of each."""
+    counts = Counter(codes)
+    listed = ", ".join(f"{code} {count}" for code, count in counts.most_common())
+    return f"{counts.total()} failed ({listed})" if counts else "none failed"
 
 
 if __name__ == "__main__":

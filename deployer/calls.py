@@ -27,7 +27,7 @@ from deployer.errors import NotFound, SlipwayError, Waking
 from deployer.http import Reply, Request
 from deployer.keys import ModelKeys
 from deployer.names import is_model_name
-from deployer.request import Proxy, classify_request, serving_call
+from deployer.request import Proxy, serving_call
 from deployer.request.parse import check_size
 from deployer.settings import ProxySettings
 from deployer.state import State
@@ -89,7 +89,7 @@ class Calls:
         if "prefer" not in request.headers or not _later(request):
             return await http.classify(self.proxy, request, self.settings)
         with self.proxy.holding(request.body):
-            classify_request(request.headers, request.params, request.body, self.settings)
+            await http.asked_of(request, self.settings)
         if _waits(request):
             with contextlib.suppress(Waking):
                 return await http.classify(self.proxy, request, self.settings)

@@ -8,7 +8,7 @@ from typing import Any
 from deployer import openapi
 from deployer.activity import last_requests
 from deployer.errors import ClusterDeleted, NotFound
-from deployer.ledger import Ledger
+from deployer.ledger import Ledger, stretches
 from deployer.names import is_model_name
 from deployer.ports import Clock
 from deployer.record import ModelRecord, OrderKind
@@ -142,7 +142,12 @@ class Control:
         with suppress(ClusterDeleted):  # what was, can be read all the same
             self.teardown.look()
         sums, lines = self.ledger.month(month)
-        return sums.view() | {"lines": [line.model_dump(mode="json") for line in lines]}
+        spent = stretches(lines, sums.start, sums.end)
+        told = [
+            line.model_dump(mode="json") | {name: each.view()[name] for name in ("gpu_hours", "money")}
+            for line, each in zip(lines, spent, strict=True)
+        ]
+        return sums.view() | {"lines": told}
 
     def _wake(self, record: ModelRecord) -> dict[str, Any] | None:
         """How far the model's wake is, if it wakes."""

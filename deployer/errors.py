@@ -102,7 +102,7 @@ class ClusterDeleted(AzureRefused):
     def __init__(self) -> None:
         super().__init__(
             "cluster_deleted", "The idle ladder deleted the cluster, as it was told to; models and servables are all there.",
-            "Create the cluster anew under the same name, as infra/ did; models then wake as they are asked for. "
+            "Create the cluster and its GPU pool anew under the same names; models then wake as they are asked for. "
             "SLIPWAY_IDLE__DELETE_AFTER_DAYS without a value keeps it.",
         )  # fmt: skip
 

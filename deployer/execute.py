@@ -4,15 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from deployer.errors import Unavailable
+from deployer.operations import begin_wake
 from deployer.ports import Clock, Cluster, ModelServer, ServableStore, UploadStore, Workloads
 from deployer.proving import difference
 from deployer.publishing import unpublish
 from deployer.record import (
     Canary,
-    Cause,
     ClusterRecord,
     ModelRecord,
-    Operation,
     RolloutStatus,
     Route,
     wake_deepened,
@@ -58,8 +57,8 @@ class Executor:
     def perform(self, record: ModelRecord, step: Step) -> bool:
         """Performs the step on the model whose record this is; tells whether the next may follow at once, or must wait."""
         match step:
-            case WakeCluster(start, nodes, pool):
-                self._wake(record, start=start, nodes=nodes, pool=pool)
+            case WakeCluster():
+                self._wake(record, step)
                 return False
             case Apply(version, replicas):
                 self._apply(record, version, replicas)
@@ -93,19 +92,11 @@ class Executor:
             case AwaitCluster() | AwaitRestart() | AwaitPods() | AwaitCanary():
                 return False
 
-    def _wake(self, record: ModelRecord, *, start: bool, nodes: int, pool: str) -> None:
-        now = self.clock()
-        token = self.cluster.begin_start() if start else self.cluster.begin_pool(nodes, pool)
-        operation = Operation(kind="start", started=now, token=token, by=record.name)
-        if not start:
-            operation = operation.but(kind="pool", target=nodes, pool=pool)
-        rung = "stopped" if start else "pool"
-        cause = Cause(by=f"model {record.name}", why="its rollout needs the cluster", at=now)
-        self.state.change_cluster(
-            lambda before: wake_deepened(before, record.name, rung, now).but(
-                operation=operation, rung=None, slept=None, woke=now, cause=before.cause if before.wakes else cause,
-                refused=() if pool in before.refused else before.refused,  # all were: another round
-            )
+    def _wake(self, record: ModelRecord, step: WakeCluster) -> None:
+        now, rung = self.clock(), "stopped" if step.start else "pool"
+        begin_wake(
+            self.state, self.cluster, step, by=record.name, why="its rollout needs the cluster", now=now,
+            noting=lambda before: wake_deepened(before, record.name, rung, now),
         )  # fmt: skip
 
     def _apply(self, record: ModelRecord, version: int, replicas: int) -> None:

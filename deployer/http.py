@@ -3,6 +3,7 @@
 Every answer carries ``x-request-id``: the caller's own, where it is sane, or a new one; the log of a bug has it, too.
 """
 
+import asyncio
 import math
 import os
 import re
@@ -15,8 +16,8 @@ import orjson
 
 from deployer import telemetry
 from deployer.errors import AzureRefused, SlipwayError, TryLater
-from deployer.request import Answer, Proxy, Relayed, classify_request, serving_call
-from deployer.request.parse import check_size
+from deployer.request import Answer, ClassifyRequest, Proxy, Relayed, classify_request, serving_call
+from deployer.request.parse import check_size, check_unpacked, is_packed, worked
 from deployer.request.serving_api import passed_back
 from deployer.settings import ProxySettings
 
@@ -53,10 +54,21 @@ async def classify(proxy: Proxy, request: Request, settings: ProxySettings) -> R
     """``POST /api/classify/MODEL``: image in, named classes out."""
     with proxy.holding(request.body):
         with telemetry.span("parse"):
-            asked = classify_request(request.headers, request.params, request.body, settings)
+            asked = await asked_of(request, settings)
         found = await proxy.classify(request.path, asked)
     body = {"model": found.model, "version": found.version, "predictions": found.predictions}
     return reply(body, headers=_served_by(found))
+
+
+async def asked_of(request: Request, settings: ProxySettings) -> ClassifyRequest:
+    """What a request to classify asks for.
+
+    Raises:
+        BadRequest: what in it cannot be used.
+    """
+    return await worked(
+        lambda: classify_request(request.headers, request.params, request.body, settings), len(request.body)
+    )
 
 
 async def predict(proxy: Proxy, request: Request, settings: ProxySettings) -> Reply:
@@ -68,6 +80,8 @@ async def predict(proxy: Proxy, request: Request, settings: ProxySettings) -> Re
         with proxy.holding(request.body):
             with telemetry.span("parse"):
                 check_size(request.body, settings)
+                if is_packed(request.headers):
+                    await asyncio.to_thread(check_unpacked, request.body, settings)
                 call = serving_call(request.method, request.path, request.headers, request.body)
             found = await proxy.relay(call)
     except SlipwayError as error:

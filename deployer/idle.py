@@ -262,6 +262,8 @@ def _cluster(
         or cluster.pool_count != 0
     ):
         return None
+    if jobs := record.exporting(now):
+        return Stay(f"a conversion runs on the cluster ({', '.join(sorted(jobs))})", max(jobs.values()))
     if (why := _too_slow("stopped", policy, economy)) is not None:
         return Stay(why)
     due = max([record.slept, *(use.changed or use.used for use in uses)]) + policy.stop_after

@@ -152,6 +152,15 @@ def sums(lines: Sequence[Line], start: datetime, end: datetime, *, gpu_nodes: in
     )  # fmt: skip
 
 
+def stretches(lines: Sequence[Line], start: datetime, end: datetime) -> tuple[Sums, ...]:
+    """For each line the hours and the money until the next, as far as they lie in the stretch."""
+    until = [*(item.at for item in lines[1:]), end]
+    return tuple(
+        sums([item], max(item.at, start), max(item.at, start, min(left, end)), gpu_nodes=item.gpu_nodes)
+        for item, left in zip(lines, until, strict=False)
+    )
+
+
 def _always_others(lines: Sequence[Line]) -> float:
     return max((item.other_price or 0 for item in lines), default=0.0)
 

@@ -3,6 +3,7 @@
 A model's NAME is a DNS label of at most 40 characters: it becomes part of Kubernetes object names.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -108,6 +109,11 @@ def version_object(model: str, version: int) -> str:
 def bridge_name(model: str) -> str:
     """What stands for the model in the names and labels of its bridge's objects. No model's NAME has two dashes in a row."""
     return f"{model}--bridge"
+
+
+def export_job(model: str, *attempt: object) -> str:
+    """The name of the Job that makes this attempt at an upload: the same for the same, another for any other."""
+    return f"export-{model}-{hashlib.sha256(repr(attempt).encode()).hexdigest()[:10]}"
 
 
 def stable_service(model: str) -> str:

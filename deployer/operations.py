@@ -3,14 +3,15 @@
 A pool that gets no nodes for lack of quota or capacity is noted, so that the plan tries the next.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from deployer.errors import AzureRefused
 from deployer.ports import Clock, Cluster
-from deployer.record import ClusterRecord
+from deployer.record import Cause, ClusterRecord, Operation
 from deployer.state import State
+from deployer.steps import WakeCluster
 
 _NO_NODES = ("azure_quota", "azure_capacity")
 _WAITED_OUT = (*_NO_NODES, "azure_throttled", "azure_busy")
@@ -52,6 +53,24 @@ def refusals_noted(state: State, clock: Clock, pool: str | None = None) -> Itera
         now, told, wait = clock(), refused.in_line, refused.retry_after
         state.change_cluster(lambda before: _failed(before, told, now, pool, wait))
         raise
+
+
+def begin_wake(
+    state: State, cluster: Cluster, step: WakeCluster, *, by: str, why: str, now: datetime,
+    noting: Callable[[ClusterRecord], ClusterRecord] = lambda record: record,
+) -> None:  # fmt: skip
+    """Starts the cluster or gives its pool nodes, for a model's sake, and writes that down; ``noting``: what else."""
+    token = cluster.begin_start() if step.start else cluster.begin_pool(step.nodes, step.pool)
+    operation = Operation(kind="start", started=now, token=token, by=by)
+    if not step.start:
+        operation = operation.but(kind="pool", target=step.nodes, pool=step.pool)
+    cause = Cause(by=f"model {by}", why=why, at=now)
+    state.change_cluster(
+        lambda before: noting(before).but(
+            operation=operation, rung=None, slept=None, woke=now, cause=before.cause if before.wakes else cause,
+            refused=() if step.pool in before.refused else before.refused,  # all were: another round
+        )
+    )  # fmt: skip
 
 
 def waited_out(refused: AzureRefused) -> bool:

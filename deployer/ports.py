@@ -130,8 +130,10 @@ class ServableStore(Protocol):
 class RolloutQueue(Protocol):
     """The queue ``rollouts``."""
 
-    def ask(self, model: str, *, delay_seconds: int = 0, chain: str | None = None) -> None:
-        """Says: look at this model, after a while; ``chain``: as the look that this one follows."""
+    def ask(self, model: str, *, delay_seconds: int = 0, chain: str | None = None, job: str | None = None) -> None:
+        """Says: look at this model, after a while. ``chain``: as the look that this one follows; ``job``: not at its rollout, but
+        at that conversion of its newest upload.
+        """
 
 
 class Queues(Protocol):
@@ -257,6 +259,14 @@ class Nodes:
     gpus_free: int
 
 
+@dataclass(frozen=True)
+class JobState:
+    """Where a Job stands. ``failure``: why it failed, or what keeps its pod from running."""
+
+    phase: Literal["active", "succeeded", "failed"]
+    failure: PodFailure | None = None
+
+
 class Workloads(Protocol):
     """The Kubernetes objects of the namespace."""
 
@@ -280,6 +290,12 @@ class Workloads(Protocol):
 
     def delete_model(self, model: str) -> None:
         """Deletes all of a model's objects."""
+
+    def job(self, name: str) -> JobState | None:
+        """The Job of this name, or None."""
+
+    def delete_job(self, name: str) -> None:
+        """Deletes a Job and its pods, if it is there."""
 
 
 class ModelServer(Protocol):

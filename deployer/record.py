@@ -54,6 +54,7 @@ class UploadStatus(Document):
     stages: tuple[Stage, ...] = ()
     attempts: int = 0  # begun so far; a killed one counts
     due: datetime | None = None  # when the sweep takes it up again
+    job: str | None = None  # the Kubernetes Job that this attempt was handed over to, until it has ended
 
 
 class VersionRecord(Document):
@@ -117,8 +118,8 @@ class RolloutStatus(Document):
     unanswered: int = 0  # golden requests that got no answer
     trial: datetime | None = None  # when it got its share of requests as a canary
     back: bool = False  # a version that is gone back to: it is not tried as a canary
-    reached: tuple[Reached, ...] = ()  # the stages of a wake that it came to, in order
     chain: str | None = None  # of the looks at it, each asking for the next; those of any other chain are superfluous
+    reached: tuple[Reached, ...] = ()  # the stages of a wake that it came to, in order
 
 
 class Removal(Document):
@@ -301,11 +302,18 @@ class ClusterRecord(Document):
     failed: datetime | None = None  # when that was seen
     again: datetime | None = None  # when what failed may be begun again, where that is known
     refused: tuple[str, ...] = ()  # GPU pools that got no nodes in this wake, for lack of quota or capacity
+    exports: dict[str, datetime] = Field(
+        default_factory=dict
+    )  # conversions on it, by Job: when they have ended at the latest
 
     @property
     def wake(self) -> Wake | None:
         """The wake under way that was begun first."""
         return min(self.wakes.values(), key=lambda wake: wake.started, default=None)
+
+    def exporting(self, now: datetime) -> dict[str, datetime]:
+        """The conversions on it that have not ended, as far as is known."""
+        return {job: until for job, until in self.exports.items() if until > now}
 
     @property
     def leaving(self) -> Literal["pool", "cluster"] | None:
@@ -322,17 +330,22 @@ class ClusterRecord(Document):
 
 
 KEPT_WAKE_TIMES = 50
+_LONGEST_WAKE = timedelta(hours=3)  # a rollout is given up long before
 
 
 _RUNGS = ("pods", "pool", "stopped")
 
 
-def wake_begun(record: ClusterRecord, model: str, by: str, now: datetime) -> ClusterRecord:
-    """The record after a model was woken: from the rung the cluster is on, or with what is being brought up already."""
+def wake_begun(record: ClusterRecord, model: str, by: str, now: datetime, *, on_gpu: bool = True) -> ClusterRecord:
+    """The record after a model was woken: from the rung the cluster is on, or with what is being brought up already.
+
+    The GPU pool is nothing to a model that is not ``on_gpu``.
+    """
     if model in record.wakes:
         return record
-    rung = record.rung or "pods"
-    deepest = max((wake.rung for wake in record.wakes.values()), key=_deep, default="pods")
+    rungs = [wake.rung for wake in record.wakes.values() if on_gpu or wake.rung != "pool"]
+    rung = record.rung if record.rung and (on_gpu or record.rung != "pool") else "pods"
+    deepest = max(rungs, key=_deep, default="pods")
     joined = record.rung is None and _deep(deepest) > 0
     wake = Wake(started=now, rung=deepest if joined else rung, by=by, joined=joined)
     return record.but(wakes={**record.wakes, model: wake})
@@ -353,7 +366,7 @@ def wake_ended(
         return record
     seconds = (now - wake.started).total_seconds()
     record = record.but(wakes={name: other for name, other in record.wakes.items() if name != model})
-    if not serves or wake.joined or seconds < 0:  # a clock that was set back says nothing
+    if not serves or wake.joined or not 0 <= seconds <= _LONGEST_WAKE.total_seconds():  # nor does a clock that jumped
         return record
     taken = WakeTime(rung=wake.rung, seconds=seconds, model=model, stages=dict(stages or {}))
     return record.but(updated=now, wake_times=(*record.wake_times, taken)[-KEPT_WAKE_TIMES:])

@@ -10,10 +10,11 @@ nothing of it is removed. The record stays, for its version numbers must never b
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from deployer.errors import ClusterDeleted, ClusterUnreachable, UploadRefused
+from deployer.errors import ClusterDeleted, ClusterUnreachable, Unavailable, UploadRefused
 from deployer.names import bridge_name, part_of
 from deployer.ports import Clock, Cluster, Documents, RolloutQueue, ServableStore, UploadStore, Workloads
 from deployer.publishing import unpublish
@@ -42,7 +43,7 @@ class Removals:
         Raises:
             NotFound: there is none of that name.
         """
-        self.state.model(model)
+        status = self.state.model(model).upload
         now = self.clock()
         dropped = self._dropped(model) if uploads else {}
 
@@ -55,7 +56,7 @@ class Removals:
                 return record.but(removed=wider)
             status = record.upload
             if status is not None:
-                status = status.but(state="removed", at=now, stage=None, reason=None, hint=None, due=None)
+                status = status.but(state="removed", at=now, stage=None, reason=None, hint=None, due=None, job=None)
             return (
                 _without_versions(record)
                 .but(removed=Removal(at=now, uploads=uploads, dropped=dropped), versions=(), upload=status)
@@ -63,6 +64,9 @@ class Removals:
             )
 
         self.state.change(model, removed)
+        if status is not None and status.job is not None:
+            with suppress(Unavailable):  # else its process finds out by itself that it is not wanted
+                self.workloads.delete_job(status.job)
         return self.finish(model)
 
     def retire(self, model: str, *, by: str, why: str) -> None:

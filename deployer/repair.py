@@ -96,6 +96,12 @@ class Repair:
             {name: shelf for name, shelf in shelves(self.servables.listing("")).items() if name not in known}
         )
 
+    def lost(self) -> list[str]:
+        """The models that have a published version and no record."""
+        known = set(self.state.models())
+        found = shelves(self.servables.listing(""))
+        return sorted(name for name, shelf in found.items() if shelf.whole and name not in known)
+
     def _make(self, lost: Mapping[str, Shelf]) -> list[str]:
         if not lost:
             return []

@@ -9,7 +9,8 @@ WITH_FILES: frozenset[VersionState] = frozenset({"published", "serving", "retire
 def superfluous(record: ModelRecord, keep: int) -> tuple[int, ...]:
     """The versions whose servables are to be deleted: all but the newest ``keep``, and those whose deletion was cut short.
 
-    Never the one that serves or shall serve, nor the one before it, nor the one that an upload on its way may end at.
+    Never the one that serves or shall serve, nor the one before it. An upload on its way that would end at one that goes makes
+    another of the same content.
     """
     newest = sorted((item.version for item in record.versions if item.state in WITH_FILES), reverse=True)[:keep]
     return tuple(

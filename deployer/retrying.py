@@ -48,7 +48,9 @@ class Retries:
                     why = version.reason or upload.reason or ""
                     return after.noting(now, by, f"v{version.version} is tried again", why)
             elif upload is not None and (upload.state in ("failed", "given_up", "unfinished") or upload.reason):
-                queued = upload.but(state="queued", at=now, attempts=0, due=now, stage=None, reason=None, hint=None)
+                queued = upload.but(
+                    state="queued", at=now, attempts=0, due=now, stage=None, reason=None, hint=None, job=None
+                )
                 return after.but(upload=queued).noting(
                     now, by, f"upload {upload.blob} is tried again", upload.reason or ""
                 )

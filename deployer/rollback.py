@@ -64,7 +64,7 @@ def gone_back(record: ModelRecord, to: int | None, now: datetime, *, by: str) ->
     upload = record.upload
     if upload is not None and upload.version is not None and upload.state in ("published", "serving", "failed"):
         state = "serving" if route == upload.version == number else "published"
-        reason = None if upload.version == number else f"v{number} was gone back to by {by}"
+        reason = None if upload.version == number else f"v{number} was gone back to by {by}, from v{upload.version}"
         after = after.but(upload=upload.but(state=state, stage=None, reason=reason, hint=None))
     why = "nothing served" if left is None else f"in the place of v{left}"
     return after.noting(now, by, f"go back to v{number}", why)

@@ -2,10 +2,11 @@
 
     observe (record, cluster, objects) → plan → note where the rollout stands → execute → ask to be called again
 
-The function may be killed between any two of these, and called twice: what is observed next decides. Each look asks for the
-next, so that a second message would go on beside the first for as long as the rollout lasts. Therefore looks form a chain:
-whoever asks anew begins another, and what the one before had asked for is passed over when it comes. What is ordered of Azure is
+The function may be killed between any two of these, and called twice: what is observed next decides. What is ordered of Azure is
 observed and planned once more under the cluster's lease, which the idle ladder takes as well: nothing is ordered twice.
+
+Each look asks for the next, so that a second message would go on beside the first for as long as the rollout lasts. Therefore
+looks form a chain: whoever asks anew begins another, and what the one before had asked for is passed over when it comes.
 """
 
 from dataclasses import dataclass, replace
@@ -52,6 +53,7 @@ _STAGES = {
 }  # fmt: skip
 
 _LOOKED = timedelta(seconds=30)
+_PAUSE = timedelta(minutes=5)  # without a look: longer than between any two of a rollout under way
 _LONG_WAIT = 30  # seconds between two looks at what takes many minutes
 _TRIAL = 10  # seconds between two looks at a version on trial
 _SOON = timedelta(seconds=30)  # a small model's pod on a warm node is there by then, and is looked for each second
@@ -103,15 +105,34 @@ class Rollouts:
             return AwaitCluster(refused.in_line, "gpu-pool")
 
     def _advance(self, record: ModelRecord, chain: str) -> Step:
+        record = self._rested(record)
         cluster, rollout = self.observe(record)
         step = plan(record, cluster, rollout, self.policy, self.clock())
         record = self._note(record, step, chain)
         with span("rollout.step", {"model": record.name, "step": type(step).__name__}):
             at_once = self._perform(record, step)
         if not isinstance(step, Settled):
-            pause = 0 if at_once else self._pause(record, step)
-            self.queue.ask(record.name, delay_seconds=pause, chain=chain)
+            self.queue.ask(record.name, delay_seconds=0 if at_once else self._pause(record, step), chain=chain)
         return step
+
+    def _rested(self, record: ModelRecord) -> ModelRecord:
+        """The record, in which time that passed without a look does not count for the rollout's bounds.
+
+        The app did not run, or a clock jumped: neither is the version's fault.
+        """
+        now, longest = self.clock(), max(_PAUSE, timedelta(seconds=3 * self.look_again_seconds))
+
+        def paused(before: ModelRecord) -> timedelta | None:
+            gap = now - before.rollout.looked if before.rollout is not None else timedelta(0)
+            return None if -_LOOKED <= gap <= longest else gap
+
+        def rested(before: ModelRecord) -> ModelRecord:
+            status, gap = before.rollout, paused(before)
+            if status is None or gap is None:
+                return before
+            return before.but(rollout=status.but(since=status.since + gap, looked=now))
+
+        return record if paused(record) is None else self.state.change(record.name, rested)
 
     def _perform(self, record: ModelRecord, step: Step) -> bool:
         if not isinstance(step, WakeCluster):

@@ -88,7 +88,15 @@ class ServingSettings(_Group):
 
 
 class ExportSettings(_Group):
-    """Bounds of one conversion's subprocess."""
+    """Where conversions run, and the bounds of one conversion's subprocess there.
+
+    As a Kubernetes Job: [big models](../guides/big-models.md).
+    """
+
+    where: Literal["function", "job", "auto"] = Field(
+        "function",
+        description="in the `function`, as a Kubernetes `job`, or `auto`: as a Job what is larger than `JOB_ABOVE_MB`",
+    )
 
     memory_mb: int = Field(8192, ge=512, description="address space in MiB beyond what importing TensorFlow took")
     wall_seconds: float = Field(480, gt=0, description="seconds a conversion may take; a hang is ended there")
@@ -97,6 +105,41 @@ class ExportSettings(_Group):
         description='JSON list of custom layers to trust, as `["MODULE.CLASS"]`; the modules must be deployed with the app',
     )
     disk_mb: int = Field(8192, ge=64, description="largest file in MiB that a conversion may write")
+    job_above_mb: int = Field(512, ge=0, description="size in MiB of an upload above which `auto` means a Job")
+    job_image: str = Field("", description="image of the exporter, made by `infra/exporter/Dockerfile`")
+    job_memory_mb: int | None = Field(
+        None, ge=512, description="`MEMORY_MB` of a Job, whose pod may have 2 GiB more; empty: the same"
+    )
+    job_wall_seconds: float | None = Field(
+        None, gt=0, description="`WALL_SECONDS` of a Job, which may take half an hour more in all; empty: the same"
+    )
+    job_disk_mb: int | None = Field(
+        None, ge=64, description="`DISK_MB` of a Job, whose pod may have three times that in all; empty: the same"
+    )
+    job_cpu: str = Field("2", description="CPU request and limit of a Job's pod")
+    job_node_selector: dict[str, str] = Field(
+        {"kubernetes.azure.com/mode": "system"},
+        description="JSON of the labels of a Job's nodes: AKS's system pool; any node on clusters of a kubeconfig, and for `{}`",
+    )
+    job_client_id: str = Field(
+        "", description="client id of the identity with which a Job reaches the storage, unless by a connection string"
+    )
+    job_look_seconds: int = Field(10, ge=1, description="pause between two looks at a Job")
+
+    @property
+    def in_job(self) -> "ExportSettings":
+        """What holds in a Job's process."""
+        return self.model_copy(
+            update={
+                "where": "function", "memory_mb": self.job_memory_mb or self.memory_mb,
+                "wall_seconds": self.job_wall_seconds or self.wall_seconds, "disk_mb": self.job_disk_mb or self.disk_mb,
+            }
+        )  # fmt: skip
+
+    @property
+    def job_deadline(self) -> timedelta:
+        """From a Job's making on: for a node, its image and the transfers there is half an hour beside the conversion."""
+        return timedelta(seconds=self.in_job.wall_seconds) + timedelta(minutes=30)
 
 
 class UploadSettings(_Group):
@@ -343,6 +386,11 @@ class Settings(BaseSettings):
         if self.serving.gpu_node_selector or self.cluster.kubeconfig:
             return self.serving.gpu_node_selector
         return {"agentpool": ",".join(self.cluster.gpu_pools)}
+
+    @property
+    def job_node_selector(self) -> Mapping[str, str]:
+        """The labels of the nodes for conversions; likewise."""
+        return {} if self.cluster.kubeconfig else self.export.job_node_selector
 
     @property
     def bridge_node_selector(self) -> Mapping[str, str]:

@@ -9,7 +9,7 @@ tells (``deployer.glance``). Before anything is done to a model, its record is r
 the cluster goes, all are listed again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -71,6 +71,7 @@ class Teardown:
     costs: Costs
     clock: Clock
     bridges: Bridges
+    lost: Callable[[], Sequence[str]]  # models that were published and have no record
 
     def decide(self) -> Decision:
         """What would go now, if the timer looked."""
@@ -80,7 +81,7 @@ class Teardown:
         """What is, and what would go now, if the timer looked."""
         now, (situation, _) = self.clock(), self._situation()
         economy = self.costs.economy(situation.cluster, situation.record.wake_times)
-        return situation, situation.plan(self.policy, economy, now)
+        return situation, self._unless_lost(situation.plan(self.policy, economy, now))
 
     def coming(self, until: timedelta) -> tuple[Situation, tuple[Coming, ...]]:
         """What is, and what would be done in this time if nobody asked anything."""
@@ -104,7 +105,9 @@ class Teardown:
                 return None
             economy = self.costs.economy(situation.cluster, situation.record.wake_times)
             brought_back = self._bring_back(situation, models)
-            decision = plan_idle(situation.uses, situation.cluster, situation.record, self.policy, economy, now)
+            decision = self._unless_lost(
+                plan_idle(situation.uses, situation.cluster, situation.record, self.policy, economy, now)
+            )
             self.state.change_cluster(lambda before: before.but(looked=now))
             log.info("idle: %s", decision)
             held.check()
@@ -117,6 +120,15 @@ class Teardown:
             self.ledger.look(self.cluster.state(), self.state.cluster(), models)
             self.bridges.run(models)
             return decision
+
+    def _unless_lost(self, decision: Decision) -> Decision:
+        """Takes nothing from under models that may be running while nothing is remembered of them."""
+        if not isinstance(decision, EmptyPool | StopCluster | DeleteCluster) or not (lost := self.lost()):
+            return decision
+        names = ", ".join(lost[:5]) + (", …" if len(lost) > 5 else "")
+        return Stay(
+            f"the records of {names} are lost, and they may be running: 'slipway doctor --repair' makes them anew"
+        )
 
     def look(self) -> None:
         """Writes into the ledger what runs now, if it is something else than it says."""
@@ -132,19 +144,19 @@ class Teardown:
         self._situation()
         now = self.clock()
         order = Order(kind=kind, until=now + lasts, by=by, at=now)
-        self.state.change_cluster(lambda before: before.but(order=order))
         match kind:
             case "sleep":
-                self._sleep_all(by)
+                self._sleep_all(order, by)
             case "wake":
+                self.state.change_cluster(lambda before: before.but(order=order))
                 for model in self._models():
                     if model.asleep:
                         self.waker.wake(model.name, by=by, why="a command")
             case "hold":
-                pass
+                self.state.change_cluster(lambda before: before.but(order=order))
         self.look()
 
-    def _sleep_all(self, by: str) -> None:
+    def _sleep_all(self, order: Order, by: str) -> None:
         """Puts all models to sleep and empties the GPU pool, now.
 
         A model whose next version is on its way stays, and with it the pool.
@@ -154,7 +166,8 @@ class Teardown:
         """
         with self.documents.lease("cluster") as held:
             if not held:
-                raise Conflict("busy", "Another instance is taking compute down.", "Try again in a minute.")
+                raise Conflict("busy", "Another instance is taking compute down or up.", "Try again in a moment.")
+            self.state.change_cluster(lambda before: before.but(order=order))
             settle_operation(self.state, self.cluster, self.clock)
             awake = tuple(model.name for model in self._models() if model.desired is not None and not model.asleep)
             self._sleep(awake, by=by, why="a command", recheck=False)
@@ -177,7 +190,9 @@ class Teardown:
         return tuple(self.state.glances(strict=True))
 
     def _needed(self, decision: Decision) -> bool:
-        """Whether a model has been woken since the decision that needs what would go."""
+        """Whether a model has been woken that needs what would go, or a conversion begun, since the decision."""
+        if isinstance(decision, StopCluster) and self.state.cluster().exporting(self.clock()):
+            return True
         awake = [model for model in self._models() if model.desired is not None and not model.asleep]
         return any(model.gpus > 0 for model in awake) if isinstance(decision, EmptyPool) else bool(awake)
 

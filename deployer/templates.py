@@ -20,11 +20,11 @@ from deployer.record import VersionRecord
 from deployer.settings import ServingSettings
 
 AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"
+CLIENT_ID = "azure.workload.identity/client-id"
 
 _FOLDER = Path(__file__).parent.parent / "k8s_templates"
 _INTERNAL = "service.beta.kubernetes.io/azure-load-balancer-internal"
 _MODEL = "slipway/model"  # on a version's pods in either flavor: KServe sets "app" itself
-_CLIENT_ID = "azure.workload.identity/client-id"
 
 Manifest = dict[str, Any]
 
@@ -60,7 +60,7 @@ class Templates:
     ) -> list[Manifest]:
         """The objects called so, serving this model; ``placed`` goes into the pod's specification."""
         name, labels = version_object(called, version.version), {"app": called, "version": f"v{version.version}"}
-        manifests = _load("version.yaml")
+        manifests = load("version.yaml")
         for manifest in manifests:
             manifest["metadata"]["name"] = name
             manifest["metadata"]["labels"] |= labels
@@ -90,11 +90,11 @@ class Templates:
             ]
         elif _varies(version):
             manifests.append(_autoscaler(name, labels, version))
-        return [*self._namespace(), *manifests]
+        return [*self.namespace(), *manifests]
 
     def stable(self, model: str, version: int) -> list[Manifest]:
         """The stable Service, selecting this version."""
-        (service,) = _load("stable-service.yaml")
+        (service,) = load("stable-service.yaml")
         service["metadata"]["name"] = stable_service(model)
         service["metadata"]["labels"]["app"] = model
         service["spec"]["selector"] = self._selector({"app": model, "version": f"v{version}"})
@@ -106,8 +106,9 @@ class Templates:
             return {_MODEL: labels["app"], "version": labels["version"]}
         return dict(labels)
 
-    def _namespace(self) -> list[Manifest]:
-        manifests = {manifest["kind"]: manifest for manifest in _load("namespace.yaml")}
+    def namespace(self) -> list[Manifest]:
+        """The namespace, its account and network policy, and the volume of servables."""
+        manifests = {manifest["kind"]: manifest for manifest in load("namespace.yaml")}
         attributes = manifests["PersistentVolume"]["spec"]["csi"]["volumeAttributes"]
         attributes |= {"storageAccount": self.storage_account, "resourceGroup": self.storage_resource_group}
         client_id = self.serving.mount_client_id
@@ -120,7 +121,7 @@ class Templates:
             case "workload":
                 del attributes["AzureStorageAuthType"]
                 attributes |= {"clientID": client_id, "mountWithWorkloadIdentityToken": "true"}
-                manifests["ServiceAccount"]["metadata"]["annotations"] = {_CLIENT_ID: client_id}
+                manifests["ServiceAccount"]["metadata"]["annotations"] = {CLIENT_ID: client_id}
         return list(manifests.values())
 
     def _fill_service(self, service: Manifest, selector: dict[str, str]) -> None:
@@ -136,7 +137,7 @@ def _varies(version: VersionRecord) -> bool:
 
 
 def _autoscaler(name: str, labels: Mapping[str, str], version: VersionRecord) -> Manifest:
-    (scaler,) = _load("autoscaler.yaml")
+    (scaler,) = load("autoscaler.yaml")
     scaler["metadata"]["name"] = name
     scaler["metadata"]["labels"] |= labels
     scaler["spec"]["scaleTargetRef"]["name"] = name
@@ -146,7 +147,7 @@ def _autoscaler(name: str, labels: Mapping[str, str], version: VersionRecord) ->
 
 def _inference_service(deployment: Manifest, version: VersionRecord) -> Manifest:
     """The InferenceService in the place of a version's Deployment, with the same pod."""
-    (service,) = _load("kserve.yaml")
+    (service,) = load("kserve.yaml")
     metadata, predictor = service["metadata"], service["spec"]["predictor"]
     metadata["name"] = deployment["metadata"]["name"]
     template = deployment["spec"]["template"]
@@ -167,5 +168,6 @@ def _read(name: str) -> list[Manifest]:
     return list(yaml.safe_load_all((_FOLDER / name).read_text(encoding="utf-8")))
 
 
-def _load(name: str) -> list[Manifest]:
+def load(name: str) -> list[Manifest]:
+    """The objects of a template, to be changed at will."""
     return deepcopy(_read(name))

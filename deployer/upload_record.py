@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from deployer.errors import Conflict
+from deployer.names import export_job
 from deployer.options import ServeOptions
 from deployer.record import AT_WORK, ENDED, GONE, ModelRecord, Removal, RolloutStatus, UploadState, UploadStatus
 from deployer.resolution import Upload
 from deployer.timeline import Stage, merged, stage_done
+
+JOB = "job"  # the stage in which a Job has the upload, and its process has not begun
 
 _LONGEST_PAUSE = timedelta(hours=1)
 
@@ -50,6 +53,49 @@ def begun(record: ModelRecord, upload: Upload, now: datetime) -> ModelRecord:
     return after.noting(now, who(upload), "taken", f"ETag {upload.primary.etag}") if status.attempts == 1 else after
 
 
+def handed_over(record: ModelRecord, upload: Upload, now: datetime, *, due: datetime) -> ModelRecord:
+    """An attempt begins, as a Job whose name follows from the record as it was; looked at again when that is ``due``."""
+    after = begun(record, upload, now)
+    status = _mine(after, upload)
+    job = export_job(record.name, upload.fingerprint, status.attempts, record.decided)
+    return after.but(upload=status.but(state="converting", stage=JOB, job=job, due=due))
+
+
+def kept_waiting(record: ModelRecord, upload: Upload, job: str, reason: str | None) -> ModelRecord:
+    """What the upload's Job waits for; None: for nothing."""
+    status = _mine(record, upload)
+    if status.job != job or status.reason == reason:
+        return record
+    return record.but(upload=status.but(reason=reason))
+
+
+def taken_on(record: ModelRecord, upload: Upload, now: datetime, *, job: str) -> ModelRecord:
+    """The Job's process begins.
+
+    Raises:
+        Conflict: the upload is not this Job's any more.
+    """
+    status = _mine(record, upload)
+    if status.job != job:
+        raise Conflict("overwritten", f"'{upload.primary.name}' is not the Job {job}'s any more.", "Nothing is done.")
+    stage = status.stage or status.state
+    waited = stage_done(stage, status.at, now, detail=f"as the Job {job}", attempt=status.attempts)
+    if stage != JOB:  # another pod of it began, and is no more
+        waited = waited.but(outcome="interrupted")
+    begins = status.but(state="scanning", stage="scan", at=now, reason=None, hint=None)
+    return record.but(upload=begins.but(stages=merged(status.stages, [waited])))
+
+
+def withdrawn(record: ModelRecord, job: str, now: datetime) -> ModelRecord:
+    """What this Job was converting has been removed from the drop container."""
+    status = record.upload
+    if status is None or status.job != job:
+        return record
+    reason, hint = "It was removed while it was converted.", "Upload it again."
+    status = status.but(state="failed", at=now, reason=reason, hint=hint, due=None, job=None)
+    return record.but(upload=status).noting(now, f"upload {status.blob}", "withdrawn", reason)
+
+
 def at(
     record: ModelRecord, upload: Upload, state: UploadState, stage: str, now: datetime, *before: Stage
 ) -> ModelRecord:
@@ -70,8 +116,9 @@ def refused(record: ModelRecord, upload: Upload, now: datetime, *, stage: str, r
     status = _mine(record, upload)
     failed = stage_done(stage, status.at, now, detail=reason, failed=True, attempt=status.attempts)
     status = status.but(
-        state="failed", at=now, stage=stage, reason=reason, hint=hint, stages=merged(status.stages, [failed]), due=None
-    )
+        state="failed", at=now, stage=stage, reason=reason, hint=hint, stages=merged(status.stages, [failed]), due=None,
+        job=None,
+    )  # fmt: skip
     return record.but(upload=status).noting(now, who(upload), f"refused at {stage}", reason)
 
 
@@ -85,7 +132,7 @@ def set_back(
     stage = status.stage or status.state
     failed = stage_done(stage, status.at, now, detail=reason, failed=True, attempt=status.attempts)
     due = now + min(pause * 2 ** (max(1, status.attempts) - 1), _LONGEST_PAUSE)
-    status = status.but(at=now, reason=reason, hint=hint, due=due, stages=merged(status.stages, [failed]))
+    status = status.but(at=now, reason=reason, hint=hint, due=due, stages=merged(status.stages, [failed]), job=None)
     return record.but(upload=status)
 
 
@@ -96,7 +143,7 @@ def given_up(record: ModelRecord, now: datetime, *, by: str, reason: str) -> Mod
         return record
     why = f"{reason}: {status.reason}" if status.reason else f"{reason}; its process ended while {status.state}"
     hint = f"See to the cause, then 'slipway retry {record.name}', or upload it again. {status.hint or ''}".rstrip()
-    after = record.but(upload=status.but(state="given_up", at=now, reason=why, hint=hint, due=None))
+    after = record.but(upload=status.but(state="given_up", at=now, reason=why, hint=hint, due=None, job=None))
     return after.noting(now, by, f"upload {status.blob} given up", why)
 
 
@@ -124,7 +171,7 @@ def desired(record: ModelRecord, upload: Upload, now: datetime, version: int, se
         desired=version,
         upload=status.but(
             state="serving" if serving else "published", stage=None, version=version, reason=None, hint=None, at=now,
-            due=None, stages=(),
+            due=None, stages=(), job=None,
         ),
         asleep=False, setback=None, rollout=rollout, changed_rung=now if record.asleep else record.changed_rung, removed=None,
     )  # fmt: skip
@@ -147,17 +194,17 @@ def held(
 ) -> ModelRecord:
     """The version is not to serve before its owner accepts what it changes for clients of version ``than``."""
     status = _mine(record, upload)
-    reason = f"v{version} is held back, for it breaks what clients of v{than} rely on: " + "; ".join(
-        line.removeprefix("! ") for line in change if line.startswith("! ")
-    )
+    breaks = "; ".join(line.removeprefix("! ") for line in change if line.startswith("! "))
+    why = f"it breaks what clients of v{than} rely on: {breaks}"
+    reason = f"v{version} is held back, for {why}"
     hint = f"When clients are ready, set 'accept_schema_change: true' in {record.name}.yaml: the version then serves as it is."
     kept = record.version(version).but(serve=serve, state="held", reason=reason, hint=hint, schema_change=tuple(change))
     status = status.but(
-        state="held", stage="schema", version=version, reason=reason, hint=hint, at=now, due=None, stages=()
+        state="held", stage="schema", version=version, reason=reason, hint=hint, at=now, due=None, stages=(), job=None
     )
     after = record.but(upload=status).with_version(kept)
     after = after.with_stages(*(stage.but(version=version) for stage in _mine(record, upload).stages))
-    return after.noting(now, who(upload), f"v{version} held back", reason)
+    return after.noting(now, who(upload), f"v{version} held back", why)
 
 
 def _superseded(record: ModelRecord, version: int) -> ModelRecord:

@@ -11,46 +11,43 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from deployer import upload_record
+from deployer.attempts import Attempts
 from deployer.completeness import lacking, mixed
-from deployer.conversion import Conversion
-from deployer.errors import Conflict, LeaseLost, SlipwayError, UploadRefused
-from deployer.names import part_of
+from deployer.errors import Conflict, LeaseLost, UploadRefused
+from deployer.export_jobs import ExportJobs
+from deployer.names import Part, part_of
 from deployer.ports import BlobRef, Clock, Documents, Lease, RolloutQueue, UploadStore
 from deployer.record import ENDED, ModelRecord
 from deployer.repair import Repair
 from deployer.resolution import Upload, resolve
 from deployer.state import State
 from deployer.tags import tag_upload, tags_of
-from deployer.telemetry import converted, logger, span
-from exporter import ExportError
-from exporter.workspace import temporary
+from deployer.telemetry import converted, logger
 
 log = logger(__name__)
 
+_NET = timedelta(seconds=60)  # after which a sweep looks at what was handed over to a Job, should its message be lost
 _RESTARTS = 5  # how often an upload that is overwritten while at work is begun anew in one invocation
 
 
 @dataclass(frozen=True)
 class UploadPolicy:
-    """``attempts`` at most, ``pause`` after the first; a directory half overwritten is left alone for ``settle``, one that
-    lacks files is reported after ``unfinished``.
-    """
+    """A directory half overwritten is left alone for ``settle``, one that lacks files is reported after ``unfinished``."""
 
-    attempts: int
-    pause: timedelta
     settle: timedelta
     unfinished: timedelta
 
 
 @dataclass(frozen=True)
 class Uploads:
-    """Takes uploads through; ``take`` is what the blob function calls."""
+    """Takes uploads through; ``take`` is what the blob function calls, ``look`` the queue function for a Job's sake."""
 
     state: State
     documents: Documents
     uploads: UploadStore
     queue: RolloutQueue
-    conversion: Conversion
+    attempts: Attempts
+    jobs: ExportJobs
     repairs: Repair
     policy: UploadPolicy
     clock: Clock
@@ -70,11 +67,27 @@ class Uploads:
         with self.documents.lease(f"upload-{part.model}") as lease:
             if lease is None:
                 log.info("%s: another instance is at work on '%s'", blob, part.model)
+                self._end_superseded(part)
                 return
             try:
-                self._take_newest(part.stem, lease)
+                self._take_newest(part, lease)
             except LeaseLost as lost:
                 log.warning("%s: %s", blob, lost.message)
+
+    def look(self, model: str, job: str) -> None:
+        """Looks at a conversion that was handed over to a Job, and asks for another look until it has ended."""
+        record = self.state.find(model)
+        if (
+            record is not None
+            and (status := record.upload) is not None
+            and (status.job == job or status.state in ENDED)
+        ):
+            self.take(status.blob)  # what ended it may have been killed before it said so on the blob
+            record = self.state.find(model)
+        if record is not None and record.upload is not None and record.upload.job == job:
+            self.queue.ask(model, delay_seconds=self.jobs.policy.look_again_seconds, job=job)
+        else:
+            self.jobs.over(job)
 
     def given_up(self, blob: str) -> None:
         """The platform gives up on this blob's event: what its upload came to is recorded, for whoever asks."""
@@ -86,15 +99,18 @@ class Uploads:
         record = self.state.find(part.model)
         if upload is None or record is None or record.upload is None:
             return  # removed, or never noticed: the sweep takes it
-        if record.upload.fingerprint != upload.fingerprint or record.upload.state in ENDED:
-            return  # another event is about this one
-        self._give_up(record.name, by="the platform", reason="It failed too many times in a row")
+        if record.upload.fingerprint != upload.fingerprint or record.upload.state in ENDED or record.upload.job:
+            return  # another event is about this one, or its Job goes on
+        self.attempts.give_up(record.name, by="the platform", reason="It failed too many times in a row")
 
-    def _take_newest(self, stem: str, lease: Lease) -> None:
-        done = ""
+    def _take_newest(self, part: Part, lease: Lease) -> None:
+        stem, done = part.stem, ""
         for _ in range(_RESTARTS):
             upload = resolve(stem, self.uploads.listing(stem))
-            if upload is None or upload.fingerprint == done:
+            if upload is None:
+                self._withdraw(part)
+                return
+            if upload.fingerprint == done:
                 return
             try:
                 self._take(upload, lease)
@@ -132,35 +148,62 @@ class Uploads:
             log.info("%s: '%s' has a newer upload under another spelling", upload.primary.name, upload.model)
             self.uploads.tag(upload.primary.name, tags_of("superseded", None, None))
             return
+        if known is not None and known.job is not None:
+            self._look(upload, record)
+            return
         if self._not_yet(upload, record):
             return
-        if known is not None and known.attempts >= self.policy.attempts:
-            self._give_up(record.name, by="uploads", reason=_times(known.attempts))
+        if known is not None and self.attempts.exhausted(record.name, known.attempts):
             return
         self._supersede(upload, record)
-        self._attempt(upload, lease)
-
-    def _attempt(self, upload: Upload, lease: Lease) -> None:
         now = self.clock()
-        record = self.state.change(upload.model, lambda before: upload_record.begun(before, upload, now))
+        if self.jobs.wanted(upload):
+            self._hand_over(upload)
+        else:
+            self.attempts.make(upload, lease, lambda before: upload_record.begun(before, upload, now))
+
+    def _hand_over(self, upload: Upload) -> None:
+        now = self.clock()
+        record = self.state.change(
+            upload.model, lambda before: upload_record.handed_over(before, upload, now, due=now + _NET)
+        )
         tag_upload(self.uploads, record)
-        with temporary() as folder:
-            try:
-                with span("upload", {"model": upload.model}):
-                    self.conversion.attempt(upload, lease, folder)
-            except Conflict:
-                raise
-            except UploadRefused as refused:
-                self._refuse(upload, refused.stage, refused.message, refused.hint)
-            except ExportError as error:
-                converted("refused" if error.permanent else "failed")
-                if error.permanent:
-                    self._refuse(upload, error.stage, error.message, error.hint)
-                elif not self._was_last(upload, error):
-                    raise
-            except SlipwayError as error:
-                if not self._was_last(upload, error):
-                    raise
+        if record.upload is not None and record.upload.job is not None:
+            self.queue.ask(upload.model, delay_seconds=self.jobs.policy.look_again_seconds, job=record.upload.job)
+        self._look(upload, record)
+
+    def _look(self, upload: Upload, record: ModelRecord) -> None:
+        """Looks at the upload's Job, under the lease: so its process has not begun, or is no more."""
+        status = record.upload
+        failed = self.jobs.look(upload, record)
+        if failed is None or status is None:
+            return
+        converted("refused" if failed.final else "failed")
+        if failed.final:
+            self.attempts.refuse(upload, status.stage or status.state, failed.reason, failed.hint)
+        else:
+            self.attempts.set_back(upload, failed.reason, failed.hint)
+
+    def _withdraw(self, part: Part) -> None:
+        """Ends the Job of an upload that is gone."""
+        record = self.state.find(part.model)
+        status = record.upload if record is not None else None
+        if status is None or status.job is None or part_of(status.blob).stem != part.stem:
+            return
+        job, now = status.job, self.clock()
+        self.jobs.drop(job)
+        self.state.change(part.model, lambda before: upload_record.withdrawn(before, job, now))
+
+    def _end_superseded(self, part: Part) -> None:
+        """Deletes the Job that holds the lease, if what it converts has been overwritten or removed meanwhile."""
+        record = self.state.find(part.model)
+        if record is None or record.upload is None or record.upload.job is None:
+            return
+        stem = part_of(record.upload.blob).stem
+        upload = resolve(stem, self.uploads.listing(stem))
+        if upload is None or upload.fingerprint != record.upload.fingerprint:
+            log.info("%s: its Job %s is not wanted any more", record.upload.blob, record.upload.job)
+            self.jobs.drop(record.upload.job)
 
     def _older(self, upload: Upload, record: ModelRecord) -> bool:
         """Whether the model's upload is another file, newer than this one: ``Cats_v2`` and ``cats-v2`` are one model."""
@@ -171,6 +214,8 @@ class Uploads:
 
     def _supersede(self, upload: Upload, record: ModelRecord) -> None:
         """Tells so on the blob whose place another takes; within a directory the tags move to its saved_model.pb."""
+        if record.upload is not None and record.upload.job is not None:
+            self.jobs.drop(record.upload.job)
         before = record.upload.blob if record.upload is not None else upload.primary.name
         if before == upload.primary.name:
             return
@@ -208,37 +253,3 @@ class Uploads:
         if stored is None or stored.etag.strip('"') != blob.etag:
             raise Conflict("overwritten", f"'{blob.name}' changed while it was read.", "It is begun anew.")
         return stored.data
-
-    def _refuse(self, upload: Upload, stage: str, reason: str, hint: str) -> None:
-        log.warning("%s refused at %s: %s %s", upload.primary.name, stage, reason, hint)
-        now = self.clock()
-        record = self.state.change(
-            upload.model,
-            lambda before: upload_record.refused(before, upload, now, stage=stage, reason=reason, hint=hint),
-        )
-        tag_upload(self.uploads, record)
-
-    def _was_last(self, upload: Upload, error: SlipwayError | ExportError) -> bool:
-        """Notes that the attempt failed for what may heal; tells whether it was the last, and the upload is given up."""
-        log.warning("%s: %s", upload.primary.name, error.message)
-        now = self.clock()
-        record = self.state.change(
-            upload.model,
-            lambda before: upload_record.set_back(
-                before, upload, now, reason=error.message, hint=error.hint, pause=self.policy.pause
-            ),
-        )
-        status = record.upload
-        if status is None or status.state in ENDED or status.attempts < self.policy.attempts:
-            return False
-        self._give_up(upload.model, by="uploads", reason=_times(status.attempts))
-        return True
-
-    def _give_up(self, model: str, *, by: str, reason: str) -> None:
-        now = self.clock()
-        record = self.state.change(model, lambda before: upload_record.given_up(before, now, by=by, reason=reason))
-        tag_upload(self.uploads, record)
-
-
-def _times(attempts: int) -> str:
-    return f"It failed {attempts} times" if attempts > 1 else "It failed"

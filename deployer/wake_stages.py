@@ -120,10 +120,11 @@ def expected(
         longer_than: how long it has taken already.
     """
     times = list(wake_times)
-    seen = [item for item in times if stage in item.stages]
-    alike = [item for item in seen if item.rung == rung] or seen
-    values = [item.stages[stage] for item in alike] if alike else [_guess(stage, rung, times, guesses)]
-    longer = sorted(value for value in values if value is not None and value > longer_than)
+    seen = [(item.rung, seconds) for item in times if (seconds := _took(item, stage)) is not None]
+    values = [seconds for from_rung, seconds in seen if from_rung == rung] or [seconds for _, seconds in seen]
+    if not seen and (guess := _guess(stage, rung, times, guesses)) is not None:
+        values = [guess]
+    longer = sorted(value for value in values if value > longer_than)
     return longer[len(longer) // 2] if longer else None
 
 
@@ -147,17 +148,15 @@ def progress(
     now: datetime, *, on_gpu: bool, restart_gap: timedelta,
 ) -> Progress:  # fmt: skip
     """How far a wake is that begun then, from this rung, and whose rollout has come to these stages."""
-    seconds = spent(found, begun, now)
+    seconds, times, whole = spent(found, begun, now), cluster.wake_times, path(rung, on_gpu=on_gpu)
     current = found[-1].stage if found else "queued"
     joined = _brings_up(cluster.operation)
-    if joined is not None and cluster.operation is not None and current in ("queued", joined):
+    if cluster.operation is not None and joined in whole and current in ("queued", joined):
         current = joined  # which another model may have begun long before
         seconds[current] = max(seconds.get(current, 0.0), (now - cluster.operation.started).total_seconds())
-    times = cluster.wake_times
-    coming = [stage for stage in path(rung, on_gpu=on_gpu) if _ORDER.index(stage) > _ORDER.index(current)]
-    left = (expected(current, rung, times, guesses, longer_than=seconds[current]) or seconds[current]) - seconds[
-        current
-    ]
+    coming = [stage for stage in whole if _ORDER.index(stage) > _ORDER.index(current)]
+    usual = expected(current, rung, times, guesses, longer_than=seconds[current])
+    left = usual - seconds[current] if usual is not None else 0.0
     if cluster.rung == "stopped" and cluster.slept is not None and current in _BEFORE:
         left = max(left, (cluster.slept + restart_gap - now).total_seconds())
     left += sum(expected(stage, rung, times, guesses) or 0.0 for stage in coming)
@@ -168,13 +167,19 @@ def progress(
     )  # fmt: skip
 
 
-def _brings_up(operation: Operation | None) -> str | None:
-    """The stage that is the operation under way's."""
+def _took(wake: WakeTime, stage: str) -> float | None:
+    """What a stage took in a wake that went through it, be it too fast to be seen; None where it did not."""
+    through = wake.stages and (stage in ("pods", "proof") or (stage == "gpu-node" and "gpu-pool" in wake.stages))
+    return wake.stages.get(stage, 0.0 if through else None)
+
+
+def _brings_up(operation: Operation | None) -> str:
+    """The stage that is the operation under way's; empty where it brings nothing up."""
     if operation is None or operation.kind in ("stop", "delete"):
-        return None
+        return ""
     if operation.kind == "start":
         return "cluster"
-    return "gpu-pool" if operation.target else None
+    return "gpu-pool" if operation.target else ""
 
 
 def _guess(stage: str, rung: str, times: Sequence[WakeTime], guesses: Mapping[str, float]) -> float | None:

@@ -50,9 +50,10 @@ class Waker:
         count_wake(model, by)
 
         cause = Cause(by=by, why=why or f"'{model}' was asked for", at=now)
+        on_gpu = _on_gpu(after)
 
         def woken(record: ClusterRecord) -> ClusterRecord:
-            return wake_begun(record, model, by, now).but(cause=record.cause if record.wakes else cause)
+            return wake_begun(record, model, by, now, on_gpu=on_gpu).but(cause=record.cause if record.wakes else cause)
 
         self.state.change_cluster(woken)
         self.queue.ask(model)
@@ -72,10 +73,10 @@ class Waker:
         """How far a model is that wakes, or whose first version is on the way."""
         wake, rollout, now = cluster.wakes.get(record.name), record.rollout, self.clock()
         begun = wake.started if wake else rollout.started if rollout else now
-        on_gpu = record.desired is None or record.version(record.desired).serve.gpus > 0
         return progress(
-            rollout.reached if rollout else (), begun, wake.rung if wake else "pods", cluster, self.guesses, now,
-            on_gpu=on_gpu, restart_gap=self.restart_gap,
+            rollout.reached if rollout else (), begun, wake.rung if wake else cluster.rung or "pods", cluster,
+            self.guesses, now,
+            on_gpu=_on_gpu(record), restart_gap=self.restart_gap,
         )  # fmt: skip
 
     def estimate(self, record: ModelRecord) -> Waking:
@@ -90,3 +91,7 @@ class Waker:
             f"'{record.name}' is {verb}{doing}. About {left} s remain.", eta_seconds=left, stage=stage,
             stages=seen["stages"],
         )  # fmt: skip
+
+
+def _on_gpu(record: ModelRecord) -> bool:
+    return record.desired is None or record.version(record.desired).serve.gpus > 0

@@ -28,6 +28,7 @@ from deployer.adapters.storage import (
 )
 from deployer.adapters.tf_serving import TensorFlowServing
 from deployer.adapters.workloads import KubernetesWorkloads
+from deployer.attempts import Attempts
 from deployer.bridging import Bridges
 from deployer.calls import Calls, Predictions
 from deployer.control import Control
@@ -37,8 +38,11 @@ from deployer.deleted_cluster import DeletableCluster
 from deployer.doctor import Doctor
 from deployer.economy import Costs
 from deployer.execute import Executor
+from deployer.export_jobs import ExportJobs, JobPolicy
 from deployer.figures import FigureNotes
+from deployer.handed_over import HandedOver
 from deployer.idle import IdlePolicy
+from deployer.job_template import JobTemplate
 from deployer.keys import ModelKeys
 from deployer.ledger import Ledger
 from deployer.ports import Cluster, ClusterAccess
@@ -59,6 +63,7 @@ from deployer.uploads import UploadPolicy, Uploads
 from deployer.waking import Waker
 from deployer.windows import longest_pause
 
+_STORAGE = "AzureWebJobsStorage"
 MODELS, SERVABLES, STATE, ROLLOUTS, OPERATIONS = "models", "servables", "slipway", "rollouts", "operations"
 
 
@@ -91,19 +96,18 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     workloads = KubernetesWorkloads(access, gpu_nodes=settings.gpu_node_selector, flavor=settings.serving.flavor)
     restart_gap = timedelta(minutes=settings.idle.restart_gap_minutes)
     waker = Waker(state, queue, settings.idle.wake_seconds, restart_gap, _now)
-    conversion = Conversion(
-        state, store, servables, queue, exporter.options_inside, _Scan(settings), _Export(settings), _now
-    )
+    attempts = _attempts(settings, state, store, servables, queue)
     repairs = Repair(state, store, servables, cluster, workloads, queue, _now)
-    uploads = Uploads(state, documents, store, queue, conversion, repairs, _upload_policy(settings), _now)
+    templates = _templates(settings, blobs)
+    jobs = ExportJobs(
+        state, cluster, workloads, _job_template(settings, templates, environment), _job_policy(settings),
+        _rollout_policy(settings), _now,
+    )  # fmt: skip
+    uploads = Uploads(state, documents, store, queue, attempts, jobs, repairs, _upload_policy(settings), _now)
     removals = Removals(state, documents, store, servables, cluster, workloads, queue, _now)
     retries = Retries(state, queue, _now)
-    executor = Executor(
-        state, cluster, workloads, servables, store, TensorFlowServing(), _templates(settings, blobs), _now
-    )
-    bridges = Bridges(
-        state, cluster, workloads, servables, TensorFlowServing(), _templates(settings, blobs), settings.bridge.enabled
-    )
+    executor = Executor(state, cluster, workloads, servables, store, TensorFlowServing(), templates, _now)
+    bridges = Bridges(state, cluster, workloads, servables, TensorFlowServing(), templates, settings.bridge.enabled)
     rollouts = Rollouts(
         state, documents, cluster, workloads, queue, executor, _rollout_policy(settings),
         settings.rollout.look_again_seconds, _now,
@@ -116,8 +120,9 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     ledger = Ledger(documents, costs, _now)
     defaults = IdleDefaults(settings.idle.after, settings.idle.keep_awake, frozenset(settings.idle.days_off))
     teardown = Teardown(
-        state, documents, cluster, workloads, waker, ledger, _idle_policy(settings), defaults, costs, _now, bridges
-    )
+        state, documents, cluster, workloads, waker, ledger, _idle_policy(settings), defaults, costs, _now, bridges,
+        repairs.lost,
+    )  # fmt: skip
     control = Control(
         state, teardown, ledger, removals, retries, Rollbacks(state, store, queue, _now),
         settings.cluster.gpu_pool, timedelta(minutes=settings.idle.order_minutes), _now,
@@ -162,6 +167,22 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
         deferred=deferred,
         keys=keys,
     )
+
+
+def handed_over(settings: Settings, environment: Mapping[str, str], credential: TokenCredential) -> HandedOver:
+    """The part of it that runs in the Job of a conversion: it knows the storage, and no cluster."""
+    blobs, queues = storage_services(environment, credential)
+    documents = BlobDocuments(blobs.get_container_client(STATE))
+    store = BlobUploads(blobs.get_container_client(MODELS))
+    servables = BlobServables(blobs.get_container_client(SERVABLES), blobs.get_container_client(MODELS))
+    queue = StorageRolloutQueue(queues.get_queue_client(ROLLOUTS))
+    state = State(documents, _now)
+    return HandedOver(state, documents, store, _attempts(settings, state, store, servables, queue), _now)
+
+
+def job_from_environment(settings: Settings) -> HandedOver:
+    """The same on what the Job's environment offers."""
+    return handed_over(settings, os.environ, DefaultAzureCredential())
 
 
 def from_environment(settings: Settings) -> Application:
@@ -226,6 +247,28 @@ def _templates(settings: Settings, blobs: BlobServiceClient) -> Templates:
     )  # fmt: skip
 
 
+def _attempts(
+    settings: Settings, state: State, store: BlobUploads, servables: BlobServables, queue: StorageRolloutQueue
+) -> Attempts:
+    conversion = Conversion(
+        state, store, servables, queue, exporter.options_inside, _Scan(settings), _Export(settings), _now
+    )
+    pause = timedelta(minutes=settings.uploads.retry_minutes)
+    return Attempts(state, store, conversion, settings.uploads.attempts, pause, _now)
+
+
+def _job_template(settings: Settings, templates: Templates, environment: Mapping[str, str]) -> JobTemplate:
+    storage = {name: value for name, value in environment.items() if name.startswith(_STORAGE)}
+    return JobTemplate(
+        templates, settings.export, settings.uploads, settings.job_node_selector, storage, settings.telemetry.json_logs
+    )
+
+
+def _job_policy(settings: Settings) -> JobPolicy:
+    export = settings.export
+    return JobPolicy(export.where, export.job_above_mb << 20, export.job_deadline, export.job_look_seconds)
+
+
 def _rollout_policy(settings: Settings) -> RolloutPolicy:
     rollout = settings.rollout
     return RolloutPolicy(
@@ -243,8 +286,6 @@ def _rollout_policy(settings: Settings) -> RolloutPolicy:
 def _upload_policy(settings: Settings) -> UploadPolicy:
     uploads = settings.uploads
     return UploadPolicy(
-        attempts=uploads.attempts,
-        pause=timedelta(minutes=uploads.retry_minutes),
         settle=timedelta(seconds=uploads.settle_seconds),
         unfinished=timedelta(minutes=uploads.unfinished_minutes),
     )

@@ -42,6 +42,7 @@ def app_settings(storage: str, cluster: Cluster | None, overrides: Mapping[str, 
             "SLIPWAY_CLUSTER__NAME": cluster.cluster_name,
             "SLIPWAY_CLUSTER__GPU_POOL": cluster.gpu_pool,
             "SLIPWAY_CLUSTER__ARM_URL": cluster.arm_url,
+            "SLIPWAY_EXPORT__JOB_IMAGE": "slipway-exporter:local",
             # What the stand-ins take with their default delays, until there are times of their own.
             "SLIPWAY_IDLE__WAKE_PODS_SECONDS": "6",
             "SLIPWAY_IDLE__WAKE_POOL_SECONDS": "10",

@@ -1,5 +1,6 @@
 """The application on the small world, and the platform that calls it: events, queue and timers, retries and poison."""
 
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
+from deployer.attempts import Attempts
 from deployer.bridging import Bridges
 from deployer.control import Control
 from deployer.conversion import Conversion
@@ -16,9 +18,12 @@ from deployer.doctor import Doctor
 from deployer.economy import Costs
 from deployer.errors import SlipwayError
 from deployer.execute import Executor
+from deployer.export_jobs import ExportJobs, JobPolicy
+from deployer.handed_over import HandedOver
 from deployer.idle import Decision, IdlePolicy
+from deployer.job_template import JobTemplate
 from deployer.ledger import Ledger
-from deployer.ports import Cluster
+from deployer.ports import Cluster, JobState, PodFailure
 from deployer.prices import Prices
 from deployer.record import ModelRecord
 from deployer.removal import Removals
@@ -26,7 +31,7 @@ from deployer.repair import Repair
 from deployer.retrying import Retries
 from deployer.rollback import Rollbacks
 from deployer.rollout import Rollouts
-from deployer.settings import ClusterSettings, IdleSettings, ServingSettings
+from deployer.settings import ClusterSettings, ExportSettings, IdleSettings, ServingSettings, UploadSettings
 from deployer.state import State
 from deployer.steps import RolloutPolicy
 from deployer.sweep import Sweep
@@ -48,7 +53,7 @@ from exporter import (
 )
 from exporter.keras_scan import Loader
 from exporter.manifest import ExporterInfo, FileDigest, Golden, Parity, Signature, SourceInfo, TensorSpec
-from tests.fake_cluster import FakeCluster, FakeKubernetes, FakeServer, Pace
+from tests.fake_cluster import FakeCluster, FakeJob, FakeKubernetes, FakeServer, Pace
 from tests.fakes import FakeDocuments, FakeQueue, FakeQueues, FakeServables, FakeUploads, Killed, World, digest
 
 DEQUEUES = 5  # the platform gives up after so many failures
@@ -61,9 +66,8 @@ IDLE = IdlePolicy(
     wake_limit=timedelta(minutes=35),
 )  # fmt: skip
 
-UPLOADS = UploadPolicy(
-    attempts=DEQUEUES, pause=timedelta(minutes=1), settle=timedelta(seconds=60), unfinished=timedelta(minutes=30)
-)
+UPLOADS = UploadPolicy(settle=timedelta(seconds=60), unfinished=timedelta(minutes=30))
+IN_FUNCTION = JobPolicy("function", above=0, deadline=timedelta(minutes=38), look_again_seconds=10)
 CLUSTER = ClusterSettings(subscription_id="subscription", resource_group="group", name="cluster")
 
 
@@ -167,7 +171,13 @@ class Deployed:
     """
 
     def __init__(
-        self, *, gpus: int = 1, pool_count: int = 1, pace: Pace | None = None, retire_deleted: bool = False
+        self,
+        *,
+        gpus: int = 1,
+        pool_count: int = 1,
+        pace: Pace | None = None,
+        retire_deleted: bool = False,
+        jobs: JobPolicy = IN_FUNCTION,
     ) -> None:
         self.world = World()
         self.pace = pace or Pace()
@@ -189,6 +199,7 @@ class Deployed:
         self.marked = self.marked_call = 0  # changes, and all calls, before what a test is about
         self.defaults = IdleDefaults(timedelta(minutes=30))
         self.bridged = False
+        self.jobs = jobs
         self.restart()
 
     def restart(self) -> None:
@@ -199,8 +210,15 @@ class Deployed:
             self.state, self.store, self.servables, self.queue, self.exporter.options_inside, self.exporter.scan,
             self.exporter.export, clock,
         )  # fmt: skip
+        attempts = Attempts(self.state, self.store, conversion, DEQUEUES, timedelta(minutes=1), clock)
+        export = ExportSettings(job_image="slipway-exporter:1")
+        render = JobTemplate(templates, export, UploadSettings(), {}, {"AzureWebJobsStorage": "a=b"})
+        export_jobs = ExportJobs(self.state, self.azure, self.kubernetes, render, self.jobs, POLICY, clock)
+        self.handed_over = HandedOver(self.state, self.documents, self.store, attempts, clock)
         repairs = Repair(self.state, self.store, self.servables, self.azure, self.kubernetes, self.queue, clock)
-        self.uploads = Uploads(self.state, self.documents, self.store, self.queue, conversion, repairs, UPLOADS, clock)
+        self.uploads = Uploads(
+            self.state, self.documents, self.store, self.queue, attempts, export_jobs, repairs, UPLOADS, clock
+        )
         executor = Executor(
             self.state,
             self.azure,
@@ -232,7 +250,7 @@ class Deployed:
         )
         self.teardown = Teardown(
             self.state, self.documents, self.azure, self.kubernetes, self.waker, self.ledger, IDLE, self.defaults,
-            self.costs, clock, bridges,
+            self.costs, clock, bridges, repairs.lost,
         )  # fmt: skip
         self.control = Control(
             self.state, self.teardown, self.ledger, self.removals, self.retries,
@@ -263,14 +281,21 @@ class Deployed:
                 self._deliver(blob, self._take, self._upload_given_up)
                 watch()
             while (message := self.queue.take()) is not None:
-                self._deliver(message.model, self._look(message.chain), self._rollout_given_up)
+                if (job := message.job) is not None:
+                    self._deliver(message.model, functools.partial(self._look_at_job, job), lambda model: None)
+                else:
+                    self._deliver(message.model, self._look(message.chain), self._rollout_given_up)
+                watch()
+            while (due := self.kubernetes.due_job()) is not None:
+                self._run_job(due)
                 watch()
             self._until_next(end)
         return self
 
     def _until_next(self, end: datetime) -> None:
         """Lets time pass, in whole seconds, until a message falls due or the time is over."""
-        due = min((message.due for message in self.queue.messages), default=end)
+        waiting = [job.due for job in self.kubernetes.jobs.values() if job.state.phase == "active" and job.told is None]
+        due = min([*waiting, *(message.due for message in self.queue.messages)], default=end)
         self.world.pass_time(max(1, math.ceil((min(due, end) - self.world.now).total_seconds())))
 
     def drop(self, name: str, data: bytes | str, *, seconds: float = 600) -> "Deployed":
@@ -303,6 +328,21 @@ class Deployed:
 
     def _take(self, blob: str) -> None:
         self.uploads.take(blob)
+
+    def _look_at_job(self, job: str, model: str) -> None:
+        self.uploads.look(model, job)
+
+    def _run_job(self, job: FakeJob) -> None:
+        """The Job's process: one that is killed is killed for good."""
+        try:
+            if not self.handed_over.run(job.arguments["upload"], job.arguments["job"]):
+                job.due = self.world.now + timedelta(seconds=5)  # it waits for the lease
+                return
+            job.state = JobState("succeeded")
+        except (SlipwayError, ExportError) as error:
+            job.state = JobState("failed", PodFailure("Error", str(error), fatal=False))
+        except Killed:
+            job.state = JobState("failed", PodFailure("Error", "exit status 137", fatal=False))
 
     def _upload_given_up(self, blob: str) -> None:
         self.uploads.given_up(blob)

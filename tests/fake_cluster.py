@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from deployer.errors import AzureRefused, CloudRefused, ClusterUnreachable, Unavailable
 from deployer.names import OPTIONS_ANNOTATION
-from deployer.ports import ClusterState, Nodes, OperationState, PodFailure, Power, Workload
+from deployer.ports import ClusterState, JobState, Nodes, OperationState, PodFailure, Power, Workload
 from tests.fakes import FakeServables, World
 
 GPU = "nvidia.com/gpu"
@@ -163,6 +163,17 @@ class _Pod:
     leaving: datetime | None = None
 
 
+@dataclass
+class FakeJob:
+    """A Job whose process the platform runs once it is ``due``; ``told``: what keeps its pod from that."""
+
+    name: str
+    arguments: dict[str, str]
+    due: datetime
+    state: JobState = field(default_factory=lambda: JobState("active"))
+    told: PodFailure | None = None
+
+
 @dataclass(frozen=True)
 class Told:
     """What becomes of a version's pods: ``failure`` keeps them from being ready; ``answer`` makes them answer otherwise."""
@@ -180,6 +191,10 @@ class FakeKubernetes:
     pace: Pace
     objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     told: dict[str, Told] = field(default_factory=dict)  # by the Deployment's name
+    jobs: dict[str, FakeJob] = field(default_factory=dict)
+    job_failures: list[PodFailure] = field(
+        default_factory=list
+    )  # of the next Jobs: fatal ones keep their pods from running
     _pods: list[_Pod] = field(default_factory=list)
 
     def nodes(self) -> Nodes:
@@ -203,6 +218,33 @@ class FakeKubernetes:
             key = (manifest["kind"], manifest["metadata"]["name"])
             with self._asked("apply", "/".join(key)):
                 self.objects[key] = copy.deepcopy(dict(manifest))
+                if manifest["kind"] == "Job" and key[1] not in self.jobs:
+                    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+                    given = dict(argument.removeprefix("--").split("=", 1) for argument in container["args"])
+                    due = self.world.now + timedelta(seconds=self.pace.pod_start)
+                    told = self.job_failures.pop(0) if self.job_failures else None
+                    self.jobs[key[1]] = FakeJob(key[1], given, due, told=told)
+
+    def job(self, name: str) -> JobState | None:
+        with self._asked("job", name, changes=False):
+            found = self.jobs.get(name)
+            return None if found is None else found.state
+
+    def delete_job(self, name: str) -> None:
+        with self._asked("delete_job", name):
+            self.objects.pop(("Job", name), None)
+            self.jobs.pop(name, None)
+
+    def due_job(self) -> FakeJob | None:
+        """The Job whose pod runs by now; one that was told to fail does so instead."""
+        if not self.cluster.answers:
+            return None
+        for job in self.jobs.values():
+            if job.state.phase == "active" and job.due <= self.world.now:
+                if job.told is None:
+                    return job
+                job.state = JobState("active" if job.told.fatal else "failed", job.told)
+        return None
 
     def scale(self, model: str, version: int, replicas: int) -> None:
         name = f"tfs-{model}-v{version}"
@@ -220,6 +262,7 @@ class FakeKubernetes:
             for key, item in list(self.objects.items()):
                 if item["metadata"].get("labels", {}).get("app") == model:
                     del self.objects[key]
+                    self.jobs.pop(key[1], None)
 
     def ready(self, name: str) -> bool:
         """Whether a pod of this Deployment answers."""

@@ -307,6 +307,7 @@ class Message:
     model: str
     due: datetime
     chain: str | None = None
+    job: str | None = None
 
 
 class FakeQueue:
@@ -316,9 +317,9 @@ class FakeQueue:
         self._world = world
         self.messages: list[Message] = []
 
-    def ask(self, model: str, *, delay_seconds: int = 0, chain: str | None = None) -> None:
+    def ask(self, model: str, *, delay_seconds: int = 0, chain: str | None = None, job: str | None = None) -> None:
         with self._world.effect("queue.ask", model):
-            self.messages.append(Message(model, self._world.now + timedelta(seconds=delay_seconds), chain))
+            self.messages.append(Message(model, self._world.now + timedelta(seconds=delay_seconds), chain, job))
 
     def take(self) -> Message | None:
         """The next visible message, which is then gone."""

@@ -6,36 +6,25 @@ process, looks at them again. Nothing here waits for one, and no call takes long
 
 import binascii
 import ipaddress
-import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from http import HTTPStatus
-from typing import Any, Literal, cast
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from azure.core import MatchConditions
 from azure.core.credentials import TokenCredential
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    DecodeError,
-    HttpResponseError,
-    ServiceRequestTimeoutError,
-    ServiceResponseError,
-    ServiceResponseTimeoutError,
-)
+from azure.core.exceptions import HttpResponseError
 from azure.core.polling import LROPoller
 from azure.core.polling.base_polling import BadResponse, BadStatus
-from azure.core.rest import HttpResponse
 from azure.mgmt.containerservice import ContainerServiceClient
 from azure.mgmt.containerservice.models import AgentPool, CredentialResult, ManagedCluster
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
 from deployer.adapters import kubeconfig
+from deployer.adapters.azure_errors import failure_of, named
 from deployer.adapters.azure_pipeline import LoopbackBearer, Patience
-from deployer.adapters.azure_refusals import Refusal, explained, from_document
 from deployer.errors import AzureRefused, SlipwayError
 from deployer.ports import ClusterAccess, ClusterState, OperationKind, OperationState, Power
 from deployer.settings import ClusterSettings
@@ -101,7 +90,7 @@ class AksCluster:
 
     def state(self) -> ClusterState:
         """Power, pool size, and whether an operation is under way on either. A failed state of either is its provisioning."""
-        with _named(f"look at cluster '{self._name}'"):
+        with named(f"look at cluster '{self._name}'"):
             cluster = self._client.managed_clusters.get(self._group, self._name)
         pool, others = self._up()
         power: Power = "Stopped" if cluster.power_state and cluster.power_state.code == "Stopped" else "Running"
@@ -121,14 +110,14 @@ class AksCluster:
 
     def begin_start(self) -> str:
         """Starts the stopped cluster."""
-        with _named(f"start cluster '{self._name}'"):
+        with named(f"start cluster '{self._name}'"):
             return _token(
                 self._client.managed_clusters.begin_start(self._group, self._name, polling=_Unattended(), **_ONCE)
             )
 
     def begin_stop(self) -> str:
         """Stops the running cluster."""
-        with _named(f"stop cluster '{self._name}'"):
+        with named(f"stop cluster '{self._name}'"):
             return _token(
                 self._client.managed_clusters.begin_stop(self._group, self._name, polling=_Unattended(), **_ONCE)
             )
@@ -139,7 +128,7 @@ class AksCluster:
         The pool as it was read is written back, on the condition that nobody has changed it in between.
         """
         name = pool or self._named_up()
-        with _named(f"scale pool '{name}' to {count}"):
+        with named(f"scale pool '{name}' to {count}"):
             found = self._client.agent_pools.get(self._group, self._name, name)
             found.count = count
             found.enable_auto_scaling = False
@@ -160,7 +149,7 @@ class AksCluster:
         """The GPU pool that is up, and the others: the first with nodes, before those whose last operation failed."""
         pools = []
         for name in self._pools:
-            with _named(f"look at pool '{name}' of cluster '{self._name}'"):
+            with named(f"look at pool '{name}' of cluster '{self._name}'"):
                 pools.append(self._client.agent_pools.get(self._group, self._name, name))
         sound = (pool for pool in pools if pool.count and pool.provisioning_state != "Failed")
         up = next(sound, None) or next((pool for pool in pools if pool.count), pools[0])
@@ -168,7 +157,7 @@ class AksCluster:
 
     def begin_delete(self) -> str:
         """Deletes the cluster; storage is not touched."""
-        with _named(f"delete cluster '{self._name}'"):
+        with named(f"delete cluster '{self._name}'"):
             return _token(
                 self._client.managed_clusters.begin_delete(self._group, self._name, polling=_Unattended(), **_ONCE)
             )
@@ -176,7 +165,7 @@ class AksCluster:
     def abort(self, kind: Literal["start", "stop", "pool"]) -> None:
         """Aborts the latest operation on the cluster, or on its GPU pool; its own token then tells that it was canceled."""
         unattended: dict[str, Any] = {"polling": _Unattended(), **_ONCE}
-        with _named(f"abort the operation '{kind}' of cluster '{self._name}'"):
+        with named(f"abort the operation '{kind}' of cluster '{self._name}'"):
             match kind:
                 case "start" | "stop":
                     self._client.managed_clusters.begin_abort_latest_operation(self._group, self._name, **unattended)
@@ -196,7 +185,7 @@ class AksCluster:
             "pool": f"scale pool '{pool or self._pools[0]}'",
         }[kind]  # fmt: skip
         method: ARMPolling = _Unattended()
-        with _named(f"tell how far the operation '{kind}' is"):
+        with named(f"tell how far the operation '{kind}' is"):
             if not self._resumed(kind, token, method):
                 return OperationState(running=False, failure=_LOST.format(kind=kind))
             if not method.finished():
@@ -210,7 +199,7 @@ class AksCluster:
             if not method.finished():
                 return OperationState(running=True)
             failed = method.status().lower() != "succeeded"
-            return OperationState(running=False, failure=_failure(what, method) if failed else None)
+            return OperationState(running=False, failure=failure_of(what, method) if failed else None)
 
     def _resumed(self, kind: OperationKind, token: str, method: ARMPolling) -> bool:
         """Whether the token could be read. Without one the SDK would begin the operation anew."""
@@ -239,7 +228,7 @@ class AksCluster:
         With local accounts disabled that is all there is; else a certificate or a token stands in the kubeconfig itself.
         """
         what = f"give the credentials of cluster '{self._name}'"
-        with _named(what):
+        with named(what):
             found = self._client.managed_clusters.list_cluster_user_credentials(self._group, self._name, format="exec")
         given = bytes((found.kubeconfigs or [CredentialResult()])[0].value or b"{}").decode(errors="replace")
         try:
@@ -251,7 +240,7 @@ class AksCluster:
             ) from error  # fmt: skip
 
     def _entra_token(self, application: str) -> str:
-        with _named(f"give a token for the Kubernetes API of cluster '{self._name}'"):
+        with named(f"give a token for the Kubernetes API of cluster '{self._name}'"):
             return self._credential.get_token(f"{application}/.default").token
 
 
@@ -277,68 +266,5 @@ def _others(cluster: ManagedCluster, pool: str) -> dict[str, int]:
     return nodes
 
 
-@contextmanager
-def _named(what: str) -> Iterator[None]:
-    """Turns what the SDK raises into an error that names what was attempted, the cause and the cure."""
-    try:
-        yield
-    except ClientAuthenticationError as error:
-        if error.response is not None and error.response.status_code != 401:
-            raise explained(what, _answered(error)) from error
-        said = error.message if error.response is None else _answered(error).message
-        raise AzureRefused(
-            "azure_sign_in", f"Azure did not {what}: Slipway's identity could not sign in ({_first_line(said)})",
-            "The app needs a managed identity, switched on and of the cluster's tenant; AZURE_CLIENT_ID names a user-assigned "
-            "one.",
-        ) from error  # fmt: skip
-    except HttpResponseError as error:
-        raise explained(what, _answered(error)) from error
-    except (ServiceRequestTimeoutError, ServiceResponseTimeoutError) as error:
-        raise AzureRefused(
-            "azure_timeout", f"Azure did not {what}: it did not answer in time ({_first_line(str(error))})",
-            "It is tried again; what it had accepted is seen then.",
-        ) from error  # fmt: skip
-    except ServiceResponseError as error:
-        raise AzureRefused(
-            "azure_cut", f"Azure did not {what}: the connection was cut before its answer ({_first_line(str(error))})",
-            "It is tried again; what it had accepted is seen then.",
-        ) from error  # fmt: skip
-    except AzureError as error:
-        raise AzureRefused(
-            "azure_unreachable", f"Azure did not {what}: it cannot be reached ({_first_line(str(error))})",
-            "It is tried again. Check SLIPWAY_CLUSTER__ARM_URL, and that the app's network lets it out.",
-        ) from error  # fmt: skip
-
-
-def _answered(error: HttpResponseError) -> Refusal:
-    """Azure's answer: its JSON where it is one, else what the SDK made of it."""
-    response, status = cast(HttpResponse | None, error.response), error.status_code
-    if response is None:
-        unread = HTTPStatus.OK if isinstance(error, DecodeError) else None
-        return Refusal(type(error).__name__, _first_line(str(error.message)), status or unread)
-    waiting = str(response.headers.get("Retry-After") or "")
-    retry_after = float(waiting) if waiting.isdigit() else None
-    try:
-        document = json.loads(response.text())
-    except (ValueError, AzureError):
-        return Refusal(f"HTTP {status}", _first_line(str(error.message)), status, retry_after)
-    inner = document.get("error", document) if isinstance(document, dict) else None
-    return from_document(inner, status, retry_after)
-
-
-def _first_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no reason given"])[0]
-
-
 def _token(poller: LROPoller[Any]) -> str:
     return str(poller.continuation_token())
-
-
-def _failure(what: str, method: ARMPolling) -> str:
-    """Why an operation that was accepted has failed, in one line."""
-    try:
-        body = json.loads(method._pipeline_response.http_response.text())
-    except ValueError:
-        body = None
-    error = body.get("error") if isinstance(body, dict) else None
-    return explained(what, from_document(error or {"code": method.status()})).in_line

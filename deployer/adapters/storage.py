@@ -248,10 +248,10 @@ class StorageRolloutQueue:
     def __init__(self, queue: QueueClient) -> None:
         self._queue = queue
 
-    def ask(self, model: str, *, delay_seconds: int = 0, chain: str | None = None) -> None:
-        """Sends ``{"model": NAME}``, with ``chain`` if there is one, base64-encoded as the Functions host expects by default."""
-        told = {"model": model} if chain is None else {"model": model, "chain": chain}
-        message = base64.b64encode(json.dumps(told).encode()).decode()
+    def ask(self, model: str, *, delay_seconds: int = 0, chain: str | None = None, job: str | None = None) -> None:
+        """Sends ``{"model": NAME}``, with ``chain`` or ``job`` if given, base64-encoded as the Functions host expects."""
+        told = {"model": model, "chain": chain, "job": job}
+        message = base64.b64encode(json.dumps({key: value for key, value in told.items() if value}).encode()).decode()
         with _named(f"ask for a look at '{model}'"):
             self._queue.send_message(message, visibility_timeout=delay_seconds)
 

@@ -15,11 +15,12 @@ from kubernetes.dynamic.exceptions import NotFoundError
 from urllib3.exceptions import HTTPError
 
 from deployer.adapters import kserve
+from deployer.adapters.jobs import job_state
 from deployer.adapters.kubernetes_client import connect
 from deployer.adapters.pods import GPU, gpus_of, number, pods_of, rolled_out, worst_failure
 from deployer.errors import CloudRefused, ClusterUnreachable
 from deployer.names import OPTIONS_ANNOTATION, stable_service, version_object
-from deployer.ports import ClusterAccess, Nodes, Workload
+from deployer.ports import ClusterAccess, JobState, Nodes, Workload
 
 NAMESPACE = "slipway"
 FIELD_MANAGER = "slipway"
@@ -121,9 +122,18 @@ class KubernetesWorkloads:
 
     def delete_model(self, model: str) -> None:
         """Deletes all of a model's objects."""
-        for kind in self._kinds():
+        for kind in (*self._kinds(), "Job"):
             for item in self._list(kind, labels=f"app={model}"):
                 self._delete(kind, item["metadata"]["name"])
+
+    def job(self, name: str) -> JobState | None:
+        """The Job of this name, and what its pods say of themselves."""
+        found = self._get("Job", name)
+        return None if found is None else job_state(found, self._list("Pod", labels=f"job-name={name}"))
+
+    def delete_job(self, name: str) -> None:
+        """Deletes a Job and its pods, if it is there."""
+        self._delete("Job", name)
 
     def _kinds(self) -> Sequence[str]:
         """The kinds of a version's objects, in the order in which they go."""

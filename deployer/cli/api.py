@@ -1,6 +1,7 @@
 """The function app's HTTP API, as a client sees it."""
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +16,7 @@ Document = dict[str, Any]
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 30.0
 _SLOW_SECONDS = 120.0
+_BUSY_SECONDS, _BUSY_PAUSE = 60.0, 1.0
 _PLATFORM_SECONDS = 235.0  # Azure ends an HTTP request at 230 s
 
 
@@ -103,9 +105,19 @@ class Api:
         return self._call("GET", "/api/cluster/plan")
 
     def order(self, kind: str, minutes: int | None) -> Document:
-        """Has the cluster woken, put to sleep or held as it is, or such an order taken back: wake, sleep, hold, release."""
+        """Has the cluster woken, put to sleep or held as it is, or such an order taken back: wake, sleep, hold, release.
+
+        While the idle timer or a wake is at the cluster, it is asked again for a minute.
+        """
         query = "" if minutes is None else f"?minutes={minutes}"
-        return self._call("POST", f"/api/cluster/{kind}{query}")
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                return self._call("POST", f"/api/cluster/{kind}{query}", read=_SLOW_SECONDS)
+            except Failed as refused:
+                if refused.code != "busy" or time.monotonic() > deadline:
+                    raise
+            time.sleep(_BUSY_PAUSE)
 
     def ledger(self, month: str | None) -> Document:
         """What ran in a month, and what it cost."""

@@ -142,7 +142,8 @@ def _doing(upload: Document, rollout: Document | None) -> str:
         return f"v{rollout['version']}: {rollout['message'] or rollout['step']}"
     if upload["state"] == "published":
         return "published, waiting for its rollout"
-    return str(upload["state"]) + (f": {upload['reason']}" if upload.get("reason") else "")
+    where = f" as the Job {upload['job']}" if upload.get("job") else ""
+    return f"{upload['state']}{where}" + (f": {upload['reason']}" if upload.get("reason") else "")
 
 
 def _etag(upload: Document | None) -> str | None:

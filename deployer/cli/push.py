@@ -110,8 +110,9 @@ def _failed(name: str, fate: Refused | Superseded | GoneBack | Removed) -> Faile
     match fate:
         case Refused(stage, reason, hint, serving):
             goes_on = f" v{serving} goes on serving." if serving is not None else ""
+            told = reason if stage == "schema" else f"failed at {stage}: {reason}"  # v2 is held back, for …
             return Failed(
-                "model_refused", f"'{name}' failed at {stage}: {reason.rstrip('.')}.{goes_on}", hint,
+                "model_refused", f"'{name}' {told.rstrip('.')}.{goes_on}", hint,
                 model=name, stage=stage, reason=reason, serving=serving,
             )  # fmt: skip
         case Superseded(blob):

@@ -47,17 +47,22 @@ def model(console: Console, shown: Document, target: Target) -> None:
     """Everything about one model."""
     serves = "sleeps, and wakes with its first request" if shown["asleep"] else "serves"
     version = f", v{shown['version']} {serves}" if shown.get("version") is not None else ""
-    console.print(f"[bold]{escape(shown['name'])}[/bold]  {state_mark(shown['state'])}{version}")
+    job = (shown.get("upload") or {}).get("job")
+    where = f" as the Job {escape(job)}" if job else ""
+    console.print(f"[bold]{escape(shown['name'])}[/bold]  {state_mark(shown['state'])}{where}{version}")
     if rollout := shown.get("rollout"):
         console.print(f"  rollout of v{rollout['version']}: {escape(rollout['message'] or rollout['step'])}")
+    upload = shown.get("upload") or {}
     if wake := shown.get("wake"):
         console.print(f"  {wake_line(wake)}", soft_wrap=True)
     if shown.get("reason"):
-        console.print(f"  [red]{escape(shown['reason'])}[/red]")
+        # Else it tells why another version than the newest serves.
+        wrong = shown["state"] not in ("serving", "asleep", "rolling")
+        console.print(f"  {state_mark('failed' if wrong else 'rolling', shown['reason'])}")
         if shown.get("hint"):
             console.print(f"  {escape(shown['hint'])}")
     for version in shown["versions"]:
-        if version.get("schema_change"):
+        if version.get("schema_change") and version["version"] == upload.get("version"):
             console.print(f"\n  what v{version['version']} changes for clients (! breaks them):")
             for line in version["schema_change"]:
                 console.print(f"    {escape(line)}", soft_wrap=True)

@@ -17,6 +17,7 @@ _DOES = {
 }  # fmt: skip
 _COLUMNS = (
     "at", "rung", "by", "why", "gpu_nodes", "gpu_size", "gpu_price", "other_nodes", "other_price", "currency", "awake",
+    "gpu_hours", "money",
 )  # fmt: skip
 
 
@@ -60,7 +61,7 @@ def plan(console: Console, shown: Document) -> None:
         rungs.add_row(
             rung["rung"], _money(rung["saves_per_hour"], rung["currency"]), f"{rung['wake_seconds_p50']:.0f} s",
             f"{rung['wake_seconds_p90']:.0f} s", str(rung["wakes_seen"]), f"{rung['pays_after_seconds']:.0f} s",
-            ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in rung["wake_stages"].items()),
+            ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in rung.get("wake_stages", {}).items()),
         )  # fmt: skip
     console.print()
     console.print(rungs)
@@ -85,11 +86,11 @@ def ledger(console: Console, shown: Document) -> None:
             shares.add_row(escape(name), f"{share['gpu_hours']:.2f}", _money(share["money"], currency))
         console.print(shares)
     console.print()
-    changes = new_table("from (UTC)", "rung", "GPU nodes", "awake", "by", "why")
+    changes = new_table("from (UTC)", "rung", "GPU nodes", "GPU node-hours", "money", "awake", "by", "why")
     for line in shown["lines"]:
         changes.add_row(
-            moment(line["at"]), state_mark(line["rung"]), str(line["gpu_nodes"]), escape(", ".join(line["awake"])),
-            escape(line["by"]), escape(line["why"]),
+            moment(line["at"]), state_mark(line["rung"]), str(line["gpu_nodes"]), f"{line.get('gpu_hours', 0):.2f}",
+            _money(line.get("money"), currency), escape(", ".join(line["awake"])), escape(line["by"]), escape(line["why"]),
         )  # fmt: skip
     console.print(changes)
 
@@ -99,7 +100,7 @@ def ledger_csv(shown: Document, to: TextIO) -> None:
     rows = csv.writer(to)
     rows.writerow(_COLUMNS)
     for line in shown["lines"]:
-        rows.writerow(" ".join(line[column]) if column == "awake" else line[column] for column in _COLUMNS)
+        rows.writerow(" ".join(line[column]) if column == "awake" else line.get(column) for column in _COLUMNS)
 
 
 def _money(amount: float | None, currency: str) -> str:

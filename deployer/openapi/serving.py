@@ -39,7 +39,13 @@ _RESULTS: Mapping[Method, Document] = {
         "description": "for each example its classes",
         "items": {
             "type": "array",
-            "items": {"type": "array", "prefixItems": [_TEXT, {"type": "number"}], "minItems": 2, "maxItems": 2},
+            "items": {
+                "type": "array",
+                "items": {"type": ["string", "number"]},
+                "minItems": 2,
+                "maxItems": 2,
+                "description": "label (empty where the model has none) and score",
+            },
         },
     },
     "regress": {"type": "array", "description": "for each example its value", "items": {"type": "number"}},

@@ -1,10 +1,9 @@
 """The way to the model servers: pooled connections, one request, its answer whole; no retry here."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from io import BytesIO
 
 import aiohttp
 from yarl import URL
@@ -15,6 +14,7 @@ from deployer.settings import ProxySettings
 
 _KEEP_ALIVE_SECONDS = 30
 _WRITTEN_AT_ONCE = 1 << 20  # bytes; a larger body is written in parts, as fast as the server takes them, and not copied
+_PART = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,15 @@ class Connections:
         """
         sessions = self._sessions or await self.sessions()
         session = sessions.pooled if pooled else sessions.single
-        data = BytesIO(outgoing.body) if len(outgoing.body) > _WRITTEN_AT_ONCE else outgoing.body or None
+        headers: Mapping[str, str] = outgoing.headers
+        data: bytes | AsyncIterator[memoryview] | None = outgoing.body or None
+        if len(outgoing.body) > _WRITTEN_AT_ONCE:
+            headers, data = {**headers, "Content-Length": str(len(outgoing.body))}, _parts(outgoing.body)
         url = URL(target.address + outgoing.path, encoded=True)
         try:
             async with (
                 asyncio.timeout(seconds),
-                session.request(
-                    outgoing.method, url, data=data, headers=outgoing.headers, allow_redirects=False
-                ) as answer,
+                session.request(outgoing.method, url, data=data, headers=headers, allow_redirects=False) as answer,
             ):
                 return Response(answer.status, await _whole(answer, self._settings.max_answer_mb << 20), answer.headers)
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:
@@ -124,6 +125,12 @@ class Connections:
             skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept", "Content-Type"),
             auto_decompress=False,
         )
+
+
+async def _parts(body: bytes) -> AsyncIterator[memoryview]:
+    view = memoryview(body)
+    for at in range(0, len(body), _PART):
+        yield view[at : at + _PART]
 
 
 async def _whole(answer: aiohttp.ClientResponse, most: int) -> bytes:

@@ -4,6 +4,7 @@ Sizes are read before anything is decoded, so that a small file cannot make a mo
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from deployer.errors import BadRequest
@@ -23,6 +24,17 @@ _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG's SOF
 _BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
+@dataclass
+class _Steps:
+    """How far the images of a request are walked, in segments and blocks: a GIF of 36 MB has 150,000 of these."""
+
+    left: int = 150_000
+
+    def more(self) -> bool:
+        self.left -= 1
+        return self.left > 0
+
+
 def kind_of(data: bytes) -> str | None:
     """JPEG, PNG, GIF or BMP; None for anything else."""
     return next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
@@ -34,12 +46,16 @@ def check(images: Iterable[tuple[str, bytes]], *, max_pixels: int) -> None:
     Raises:
         BadRequest: ``bad_image`` or ``too_many_pixels``.
     """
-    total = 0
+    total, steps = 0, _Steps()
     for where, data in images:
         kind = kind_of(data)
         if kind is None:
             raise BadRequest("bad_image", f"{where} is {_named(data)}, no {KINDS} image.", EXAMPLE)
-        total += _pixels(kind, data, max_pixels)
+        total += _pixels(kind, data, max_pixels, steps)
+        if steps.left <= 0:
+            raise BadRequest(
+                "bad_image", f"{where} is in more pieces than any {kind} image.", "Save it again with an image program."
+            )
         if total > max_pixels:
             raise BadRequest(
                 "too_many_pixels", f"With {where}, the images have {total} pixels, and at most {max_pixels} are decoded.",
@@ -54,25 +70,25 @@ def _named(data: bytes) -> str:
     return next((f"{kind}" for magic, kind in _STRANGERS.items() if data.startswith(magic)), "something else")
 
 
-def _pixels(kind: str, data: bytes, enough: int) -> int:
+def _pixels(kind: str, data: bytes, enough: int, steps: _Steps) -> int:
     """Pixels of an image, over all its frames, by its header; 0 where a truncated one does not say."""
     match kind:
         case "PNG":
             return _big(data, 16, 4) * _big(data, 20, 4)
         case "JPEG":
-            return _jpeg_pixels(data)
+            return _jpeg_pixels(data, steps)
         case "GIF":
-            return _gif_pixels(data, enough)
+            return _gif_pixels(data, enough, steps)
         case _:
             if _little(data, 14, 4) == 12:  # OS/2's header
                 return _little(data, 18, 2) * _little(data, 20, 2)
             return abs(_signed(data, 18)) * abs(_signed(data, 22))
 
 
-def _jpeg_pixels(data: bytes) -> int:
+def _jpeg_pixels(data: bytes, steps: _Steps) -> int:
     """Walks the segments before the scan to the frame header."""
     at = 2
-    while at + 9 < len(data):
+    while at + 9 < len(data) and steps.more():
         if data[at] != 0xFF:
             return 0
         marker = data[at + 1]
@@ -84,24 +100,24 @@ def _jpeg_pixels(data: bytes) -> int:
     return 0
 
 
-def _gif_pixels(data: bytes, enough: int) -> int:
+def _gif_pixels(data: bytes, enough: int, steps: _Steps) -> int:
     """The canvas or all frames, whichever is more: decoders unpack every frame, shown or not."""
     canvas = _little(data, 6, 2) * _little(data, 8, 2)
     frames, at = 0, 13 + _colours(data, 10)
-    while at < len(data) and frames <= enough:
+    while at < len(data) and frames <= enough and steps.more():
         match data[at]:
             case 0x2C:  # a frame: position, size, flags, colours, LZW's code size, blocks
                 frames += _little(data, at + 5, 2) * _little(data, at + 7, 2)
-                at = _past_blocks(data, at + 11 + _colours(data, at + 9))
+                at = _past_blocks(data, at + 11 + _colours(data, at + 9), steps)
             case 0x21:  # an extension: its kind, blocks
-                at = _past_blocks(data, at + 2)
+                at = _past_blocks(data, at + 2, steps)
             case _:
                 break
     return max(canvas, frames)
 
 
-def _past_blocks(data: bytes, at: int) -> int:
-    while at < len(data) and data[at]:
+def _past_blocks(data: bytes, at: int, steps: _Steps) -> int:
+    while at < len(data) and data[at] and steps.more():
         at += 1 + data[at]
     return at + 1
 

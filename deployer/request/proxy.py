@@ -2,7 +2,8 @@
 
 A request that gets no answer is sent once more, on another connection and along the route as it is by then, when a server is
 there to take it: a prediction changes nothing, so that repeating it does no harm, but a server that is merely slow is not asked
-twice. So a version that gives its place to the next, or a server that starts anew, costs its callers time, not answers.
+twice. So a version that gives its place to the next, or a server that starts anew, costs its callers time, not answers. What a
+version on trial fails to answer, in whatever way, is counted against it and answered by the version that serves.
 """
 
 import asyncio
@@ -14,15 +15,15 @@ from http import HTTPStatus
 from typing import Any
 
 from deployer.activity import ActivityNotes
-from deployer.errors import BadRequest, NotFound, Unavailable
+from deployer.errors import BadRequest, NotFound, TryLater, Unavailable
 from deployer.figures import FigureNotes
 from deployer.record import ModelRecord
 from deployer.request import images, remote, render
 from deployer.request.breaker import Breaker, Breakers
 from deployer.request.forward import Connections, Lost, Outgoing, Response
-from deployer.request.parse import ClassifyRequest, Wanted
+from deployer.request.parse import ClassifyRequest, Wanted, worked
 from deployer.request.recovery import Recovery
-from deployer.request.routes import LOOK_SECONDS, Routes, Target
+from deployer.request.routes import LOOK_SECONDS, Routes, Target, beside
 from deployer.request.serving_api import ServingCall
 from deployer.request.slots import Bodies, Slots
 from deployer.settings import ProxySettings
@@ -85,7 +86,7 @@ class Proxy:
         pictures = request.images
         if request.url is not None:
             pictures = (await self._fetched(model, request.url),)
-        body = render.request_body(pictures)
+        body = await worked(lambda: render.request_body(pictures), sum(map(len, pictures)))
 
         def outgoing(record: ModelRecord, target: Target) -> Outgoing:
             _must_classify(record, target)
@@ -155,10 +156,16 @@ class Proxy:
             breaker: Breaker | None = None
             sends, pooled = 0, True
             while True:
-                sent = outgoing(record, target)
+                sent, stable = outgoing(record, target), beside(record, target, wanted)
                 if breaker is None:
                     breaker = self._breakers.of(model, target.version, target.address)
-                    breaker.admit()
+                    try:
+                        breaker.admit()
+                    except TryLater:
+                        if stable is None:
+                            raise
+                        target, breaker = stable, None
+                        continue
                 try:
                     left = began + _PLATFORM_SECONDS - self._monotonic()
                     seconds = min(self._settings.timeout_seconds, max(1.0, left))
@@ -166,9 +173,19 @@ class Proxy:
                         response = await self._connections.send(target, sent, seconds=seconds, pooled=pooled)
                 except Unavailable:
                     self._failed(model, record, target, breaker)
-                    raise
+                    if stable is None:
+                        raise
+                    target, breaker = stable, None
+                    continue
                 except Lost as error:
                     sends, wanted = sends + error.taken, wanted.settled()
+                    if stable is not None and not pooled:
+                        self._failed(model, record, target, breaker)
+                        target, breaker = stable, None
+                        continue
+                    if stable is not None:  # it may have been the connection's fault
+                        pooled = False
+                        continue
                     found = None
                     if sends < _SENDS and self._monotonic() < give_up:
                         found = await self._recovery.server(model, wanted, target, deadline=deadline, give_up=give_up)
@@ -182,12 +199,14 @@ class Proxy:
                         target, breaker = now, None
                     pooled = False
                     continue
-                if response.failed:
-                    breaker.failed()
-                else:
+                if not response.failed:
                     breaker.succeeded()
-                self._figures.note(model, record.route, target.version, error=response.failed)
-                return target, response
+                    self._figures.note(model, record.route, target.version, error=False)
+                    return target, response
+                self._failed(model, record, target, breaker)
+                if stable is None:
+                    return target, response
+                target, breaker = stable, None
 
     def _failed(self, model: str, record: ModelRecord, target: Target, breaker: Breaker) -> None:
         breaker.failed()

@@ -150,6 +150,15 @@ def _chosen(record: ModelRecord, route: Route, wanted: Wanted) -> Target:
     return stable
 
 
+def beside(record: ModelRecord, target: Target, wanted: Wanted) -> Target | None:
+    """The version that serves, for a request that the one on trial beside it fails; None where the caller named the latter."""
+    route = record.route
+    if wanted.version is not None or route is None or route.canary is None:
+        return None
+    on_trial = Target(route.canary.version, route.canary.address)
+    return Target(route.version, route.address) if target == on_trial else None
+
+
 def _draw(model: str, canary: int, session: str | None) -> float:
     """A percentage from 0 to below 100: at random, or always the same for one session, canary and model."""
     if session is None:

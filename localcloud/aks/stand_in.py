@@ -11,7 +11,14 @@ from localcloud.aks.options import Options
 from localcloud.aks.service_addresses import ServiceAddresses
 from localcloud.arm import ArmServer, Cluster, ClusterStore, ControlPlane, Identity, KubeconfigSource, Pool
 from localcloud.arm.model import Mode
-from localcloud.kubelet import BlobMirrors, ImageRegistry, KubernetesClient, LoopbackRange, tensorflow_serving
+from localcloud.kubelet import (
+    BlobMirrors,
+    ImageRegistry,
+    KubernetesClient,
+    LoopbackRange,
+    slipway_exporter,
+    tensorflow_serving,
+)
 from localcloud.kubelet import device_plugin as plugin_image
 from localcloud.kubernetes import KubernetesApi
 
@@ -79,7 +86,7 @@ class AksStandIn:
             kubernetes_token=kept.kubernetes_token,
             network=network,
             service_addresses=service_addresses,
-            images=ImageRegistry([*options.images, tensorflow_serving(), plugin_image()]),
+            images=ImageRegistry([*options.images, tensorflow_serving(), slipway_exporter(), plugin_image()]),
             mirrors=mirrors,
             settings=options.kubelet,
             join_seconds=options.delays.node_join,

@@ -81,6 +81,11 @@ def tensorflow_serving() -> Image:
     )
 
 
+def slipway_exporter() -> Image:
+    """What infra/exporter/Dockerfile makes: this very source."""
+    return Image(pattern="*slipway-exporter:*", entrypoint=(sys.executable, "-m", "deployer.export_job"))
+
+
 def device_plugin() -> Image:
     """NVIDIA's device plugin: what it does, the node's agent does (see `devices`); the container just runs."""
     idle = (sys.executable, "-I", "-S", "-c", "import signal; signal.pause()")

@@ -15,7 +15,7 @@ LADDER = {
     "SLIPWAY_SCHEDULE__TEARDOWN": "* * * * * *",
     "SLIPWAY_IDLE__AFTER_MINUTES": "0.02",
     "SLIPWAY_IDLE__POOL_AFTER_MINUTES": "0.02",
-    "SLIPWAY_ROLLOUT__DRAIN_SECONDS": "2",
+    "SLIPWAY_ROLLOUT__DRAIN_SECONDS": "3",
     "SLIPWAY_PROXY__ROUTE_CACHE_SECONDS": "1",
     "SLIPWAY_PRICES__PER_HOUR": '{"Standard_NC4as_T4_v3": 3600, "Standard_D4s_v5": 360}',
 }
@@ -74,5 +74,5 @@ async def slipway(data: Path, *arguments: str) -> str:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    assert process.returncode == 0, errors.decode()
+    assert process.returncode == 0, f"slipway {' '.join(arguments)}: {errors.decode()}{output.decode()}"
     return output.decode()

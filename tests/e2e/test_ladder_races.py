@@ -17,7 +17,7 @@ import pytest
 from tests.e2e.cloud_user import Client, StartCloud
 from tests.e2e.light_cloud import LADDER, content, empty, light_pods, predict
 
-RACES = int(os.environ.get("SLIPWAY_RACES", "6"))
+RACES = int(os.environ.get("SLIPWAY_RACES", "3"))
 MODELS = ("cats", "dogs", "owls")
 ORDER = re.compile(r"PUT \S+/agentPools/gpu: (.*)$", re.MULTILINE)
 ASLEEP = 8  # seconds after its last answer a model is asleep, and the pool gone with the last of them

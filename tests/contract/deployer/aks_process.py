@@ -34,6 +34,23 @@ class Handler(BaseHTTPRequestHandler):
 HTTPServer((os.environ["LOCALCLOUD_BIND_ADDRESS"], 8501), Handler).serve_forever()
 """
 
+# Stands for the exporter: what is uploaded as "bad", "slow" or "hungry" ends so; else it needs the storage, and a place to write.
+_EXPORTER = """
+import os, sys, tempfile, time
+given = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[1:])
+print("converting", given["upload"], "as", given["job"], flush=True)
+if given["upload"] == "bad":
+    sys.exit("not_a_model: It is no model.\\nSave it again.")
+if given["upload"] == "slow":
+    time.sleep(300)
+if given["upload"] == "hungry":
+    held = bytearray(os.urandom(1 << 20) * 300)
+    time.sleep(300)
+assert os.environ["AzureWebJobsStorage"] == "Key=a$(b)c;", os.environ["AzureWebJobsStorage"]
+tempfile.TemporaryFile().close()
+assert tempfile.gettempdir() == os.environ["HOME"] != "/tmp"
+"""
+
 
 def until(look: Callable[[], T | None], what: str) -> T:
     """Looks again and again until there is something, within a bound."""
@@ -51,9 +68,15 @@ class AksProcess:
         folder.mkdir(parents=True, exist_ok=True)
         program, images, ready = folder / "server.py", folder / "images.json", folder / "ready.json"
         program.write_text(_MODEL_SERVER)
+        exporter = folder / "exporter.py"
+        exporter.write_text(_EXPORTER)
         entrypoint = [sys.executable, str(program)]
         programs = {"tensorflow_model_server": entrypoint}
-        images.write_text(json.dumps([{"pattern": "test/serving:*", "entrypoint": entrypoint, "programs": programs}]))
+        known = [
+            {"pattern": "test/serving:*", "entrypoint": entrypoint, "programs": programs},
+            {"pattern": "test/exporter:*", "entrypoint": [sys.executable, str(exporter)]},
+        ]
+        images.write_text(json.dumps(known))
         self._log = folder / "aks.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(

@@ -102,7 +102,7 @@ class RealRollouts(Deployed):
         )
         self.teardown = Teardown(
             self.state, self.documents, self.azure, self.real, self.waker, self.ledger, IDLE, self.defaults, self.costs,
-            clock, bridges,
+            clock, bridges, self.uploads.repairs.lost,
         )  # fmt: skip
         self.removals = Removals(
             self.state, self.documents, self.store, self.servables, self.azure, self.real, self.queue, clock

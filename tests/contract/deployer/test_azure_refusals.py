@@ -13,7 +13,7 @@ import pytest
 from azure.core.credentials import AccessToken
 from azure.identity import CredentialUnavailableError
 
-from deployer.adapters import aks, azure_refusals
+from deployer.adapters import aks, azure_errors, azure_refusals
 from deployer.adapters.aks import AksCluster
 from deployer.errors import AzureRefused
 from deployer.http import failure
@@ -143,7 +143,9 @@ def test_every_error_the_stand_in_knows_is_in_the_matrix() -> None:
 
 def test_every_code_is_documented() -> None:
     page = (Path(__file__).parents[3] / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
-    sources = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in (aks, azure_refusals)]
+    sources = [
+        Path(module.__file__ or "").read_text(encoding="utf-8") for module in (aks, azure_errors, azure_refusals)
+    ]
     codes = {code for source in sources for code in re.findall(r"\bazure_[a-z_]+(?=[\":])", source)}
     assert codes >= {told.code for told in FAULTS.values()}
     assert {code for code in codes if f"`{code}`" not in page} == set()

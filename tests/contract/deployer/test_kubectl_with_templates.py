@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl
 
 FOLDER = Path(__file__).parents[3] / "k8s_templates"
 KEPT = ("namespace", "gpu-device-plugin")  # the stand-in has the plugin from its start
-FILES = (*KEPT, "version", "stable-service", "autoscaler", "kserve")
+FILES = (*KEPT, "version", "stable-service", "autoscaler", "kserve", "export-job")
 _SECONDS = 120.0
 
 

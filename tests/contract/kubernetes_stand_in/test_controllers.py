@@ -166,3 +166,26 @@ async def test_a_job_runs_again_after_a_failure_and_completes(client: ApiClient)
     done = await client.until(path, lambda j: bool(j["status"].get("conditions")))
     assert done["status"]["conditions"][0]["type"] == "Complete"
     assert (done["status"]["succeeded"], done["status"]["failed"]) == (1, 1)
+
+
+async def test_a_job_that_takes_too_long_is_ended_and_one_that_has_ended_is_not_kept_for_ever(
+    client: ApiClient,
+) -> None:
+    await client.add_node("n")
+    container = {"name": "slow", "image": "busybox:1.37", "command": ["sleep", "60"]}
+    spec = {
+        "backoffLimit": 3, "activeDeadlineSeconds": 1, "ttlSecondsAfterFinished": 2,
+        "template": {"spec": {"restartPolicy": "Never", "containers": [container]}},
+    }  # fmt: skip
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "slow"}, "spec": spec}
+    path = "/apis/batch/v1/namespaces/default/jobs/slow"
+    await client.apply(path, job)
+    pod = (await client.until(PODS, lambda f: any("nodeName" in p["spec"] for p in f["items"])))["items"][0]
+    await client.until(PODS, lambda f: all("deletionTimestamp" in p["metadata"] for p in f["items"]))
+    assert not (await client.get(path))["status"].get("conditions")  # not before its pod has ended
+    await client.end_pod(pod)
+    done = await client.until(path, lambda j: bool(j["status"].get("conditions")))
+    (condition,) = done["status"]["conditions"]
+    assert (condition["type"], condition["reason"]) == ("Failed", "DeadlineExceeded")
+    assert condition["message"] == "Job was active longer than specified deadline"
+    await client.until(path, lambda j: j.get("reason") == "NotFound")

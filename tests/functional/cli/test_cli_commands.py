@@ -9,6 +9,7 @@ import pytest
 
 from tests.functional.cli.command_line import Run, write_endpoints
 from tests.functional.cli.fake_slipway import KEY, FakeSlipway, Reply, refusal, waking
+from tests.unit.cli.models_shown import shown, upload, version
 
 PNG = b"\x89PNG\r\n\x1a\n..."
 CLUSTER = {
@@ -77,6 +78,19 @@ def test_status_shows_versions_timeline_failure_and_how_to_ask(run: Run, slipway
     for word in ("v2 serves", "It is no zip", "Save it again", "Cats.keras", "2.5 MiB", "convert", "3.21 s"):
         assert word in out
     assert f"curl -H 'x-functions-key: {KEY}' --data-binary @IMAGE {slipway.url}/api/classify/cats\n" in out
+
+
+def test_of_versions_held_back_what_the_newest_changes_is_shown(run: Run, slipway: FakeSlipway, data: Path) -> None:
+    held = [
+        version(2, "held", schema_change=("! old.inputs.image: no longer taken",)),
+        version(3, "held", schema_change=("! new.inputs.image: no longer taken",)),
+    ]
+    newest = upload("etag", "held", 3, reason="v3 is held back", hint="accept_schema_change: true")
+    slipway.on("/api/models/cats", Reply(200, shown(newest, version(1, "serving"), *held, serving=1)))
+    out = run("--data", data, "status", "cats").out
+    for word in ("held, v1 serves", "v3 is held back", "accept_schema_change", "what v3 changes", "! new.inputs.image"):
+        assert word in out
+    assert "! old.inputs.image" not in out
 
 
 def test_the_key_of_an_app_on_azure_is_not_printed(run: Run, slipway: FakeSlipway) -> None:

@@ -21,8 +21,9 @@ _SETTINGS = {
 
 @pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The application; ``cats`` classifies, ``numbers`` does not."""
-    cloud = LocalCloud(Options(data=tmp_path_factory.mktemp("requests"), aks=False, settings=_SETTINGS))
+    """The application; ``cats`` classifies, ``numbers`` does not. It ends without complaint."""
+    data = tmp_path_factory.mktemp("requests")
+    cloud = LocalCloud(Options(data=data, aks=False, settings=_SETTINGS))
     server = ModelServer()
     try:
         with asyncio.Runner() as runner:
@@ -37,5 +38,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
                 yield made
             finally:
                 runner.run(cloud.__aexit__(None, None, None))
+        log = (data / "logs" / "functions.log").read_text()
+        assert "Unclosed" not in log and "never retrieved" not in log, log[-4000:]
     finally:
         server.stop()

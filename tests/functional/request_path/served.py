@@ -11,6 +11,8 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from azure.storage.blob import BlobServiceClient
+
 from deployer.record import Canary, Route
 from localcloud import stand_in_model
 
@@ -128,6 +130,17 @@ class Served:
         route = Route(version=1, address=self.server.address, canary=canary)
         given = {"classify_image": {}, "serving_default": {}} if signatures is None else signatures
         stand_in_model.store(self.storage, stand_in_model.record(name, route, given))
+
+    def try_canary(self, name: str, share: float) -> None:
+        """Makes a model serve whose v2 gets this share of the requests."""
+        canary = Canary(version=2, address=self.server.address, share=share)
+        route = Route(version=1, address=self.server.address, canary=canary)
+        stand_in_model.store(self.storage, stand_in_model.record(name, route))
+
+    def forget(self, name: str) -> None:
+        """As if there had never been such a model."""
+        with BlobServiceClient.from_connection_string(self.storage) as service:
+            service.get_blob_client("slipway", f"models/{name}.json").delete_blob()
 
     def put_to_sleep(self, name: str) -> None:
         """Makes a model one that sleeps."""

@@ -7,6 +7,7 @@ that shape, as Azure's does.
 import base64
 import gzip
 import json
+import os
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -15,7 +16,12 @@ from hypothesis import strategies as st
 from tests.functional.request_path.served import Answer, Served
 from tests.unit.request.pictures import bmp, gif, jpeg, png
 
-fuzz = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# FUZZ_EXAMPLES: more of them, for a longer search; --hypothesis-seed=0 for one that can be repeated.
+fuzz = settings(
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "120")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 
 IMAGES = [png(), jpeg(), gif(), bmp()]
 KINDS = [
@@ -178,6 +184,21 @@ def test_bombs_are_refused_before_anything_is_unpacked(
 ) -> None:
     answer = served.classify(body, kind, **headers)
     assert (answer.status, answer.code) == (status, code)
+
+
+def test_a_bomb_for_tensorflow_serving_does_not_reach_it(served: Served) -> None:
+    """Which would unpack it; also where it lies behind another file, or is no more than its beginning."""
+    bomb = gzip.compress(bytes(1 << 24))
+    packed = {"Content-Encoding": "GZIP", "Content-Type": "application/json"}
+    for body in (bomb, gzip.compress(b"{") + bomb, bomb[:-8], gzip.compress(b"") * 50_000):
+        answer = served.ask("POST", "/api/v1/models/cats:predict", body, packed)
+        assert (answer.status, answer.code) == (413, "too_large")
+
+
+def test_what_is_packed_within_the_bound_or_broken_is_the_servers_to_judge(served: Served) -> None:
+    for body in (gzip.compress(b"{}"), b"no gzip", gzip.compress(b"{}")[:9], b""):
+        answer = served.ask("POST", "/api/v1/models/cats:predict", body, {"Content-Encoding": "gzip"})
+        assert (answer.status, answer.json["error"].split(":")[0]) == (400, "JSON Parse error")
 
 
 def test_after_all_that_it_answers_as_before(served: Served) -> None:

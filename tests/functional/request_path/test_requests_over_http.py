@@ -139,3 +139,59 @@ def test_clients_at_once_each_get_their_own_answer(served: Served) -> None:
         thread.join(SECONDS)
     assert wrong == []
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_sleeping_model_says_when_to_come_back_and_is_woken_once(served: Served) -> None:
+    served.put_to_sleep("lions")
+    answers = [served.ask("POST", "/api/classify/lions", PNG) for _ in range(3)]
+    for answer in answers:
+        assert (answer.status, answer.code) == (503, "waking")
+        assert 1 <= int(answer.headers["Retry-After"]) == answer.json["error"]["eta_seconds"] <= 6
+        assert answer.json["error"]["stage"]
+    assert served.ask("GET", "/api/v1/models/lions/metadata").status == 503
+    told = served.ask("GET", "/api/models/lions").json
+    assert [entry["what"] for entry in told["history"]].count("woken") == 1
+    served.forget("lions")
+
+
+def test_a_request_may_be_held_until_its_model_is_awake(served: Served) -> None:
+    served.put_to_sleep("tigers")
+    answers: list[int] = []
+
+    def ask() -> None:
+        held = {"Prefer": "wait=25", "Content-Type": "image/png"}
+        answers.append(served.ask("POST", "/api/classify/tigers", PNG, held).status)
+
+    threads = [threading.Thread(target=ask) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    while served.ask("GET", "/api/models/tigers").json["state"] == "asleep":
+        assert answers == []
+    served.serve("tigers")
+    for thread in threads:
+        thread.join(SECONDS)
+    assert answers == [200] * 5
+    served.forget("tigers")
+
+
+def test_who_names_a_session_stays_on_one_side_of_a_canary(served: Served) -> None:
+    served.try_canary("pumas", 50)
+    sides = {
+        session: {
+            served.ask("POST", "/api/classify/pumas", PNG, {"x-slipway-session": session}).headers[
+                "x-slipway-model-version"
+            ]
+            for _ in range(4)
+        }
+        for session in map(str, range(24))
+    }
+    assert {len(versions) for versions in sides.values()} == {1}
+    assert set.union(*sides.values()) == {"1", "2"}  # by their digests: the same each time
+    served.forget("pumas")
+
+
+def test_a_client_that_does_not_read_its_answer_delays_no_other(served: Served) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), SECONDS) as deaf:
+        for _ in range(50):
+            deaf.sendall(head(served) + PNG)
+        assert [served.classify(PNG).status for _ in range(20)] == [200] * 20

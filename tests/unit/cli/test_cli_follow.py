@@ -102,6 +102,11 @@ def test_a_directory_that_is_not_complete_says_what_it_waits_for() -> None:
     assert fate_of(now, "mine", NEVER) == Under("receiving: waiting for variables/variables.index")
 
 
+def test_a_conversion_that_runs_as_a_job_says_so_and_what_it_waits_for() -> None:
+    now = shown(upload("mine", "converting", job="export-cats-1", reason="no node has room"))
+    assert fate_of(now, "mine", NEVER) == Under("converting as the Job export-cats-1: no node has room")
+
+
 def test_only_stages_that_began_after_those_before_the_push_are_new() -> None:
     first = [stage("scan", 0), stage("convert", 1)]
     before = before_push(shown(upload("old", "serving", 1), version(1), serving=1, timeline=first))

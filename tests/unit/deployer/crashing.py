@@ -9,12 +9,16 @@ serves. What is before a flow is made once and copied.
 
 import copy
 import functools
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+import pytest
+
 from deployer.errors import NotFound, SlipwayError, Unavailable
-from tests.deployed import DEQUEUES, Deployed
+from deployer.export_jobs import JobPolicy
+from tests.deployed import DEQUEUES, IN_FUNCTION, Deployed
 from tests.fakes import Effect, Killed
 
 
@@ -39,13 +43,17 @@ class Flow:
     before: Callable[[Deployed], object] = lambda deployed: None
     gpus: int = 1
     retire_deleted: bool = False
+    bridged: bool = False
     looks: bool = False
     steady: bool = False
+    jobs: JobPolicy = IN_FUNCTION
 
 
 @functools.cache
 def _begun(flow: Flow) -> Deployed:
-    deployed = Deployed(gpus=flow.gpus, pool_count=flow.gpus, retire_deleted=flow.retire_deleted)
+    deployed = Deployed(gpus=flow.gpus, pool_count=flow.gpus, retire_deleted=flow.retire_deleted, jobs=flow.jobs)
+    deployed.bridged = flow.bridged
+    deployed.restart()
     flow.before(deployed)
     deployed.marked, deployed.marked_call = len(deployed.world.changes()), deployed.world.calls
     deployed.world.effects.clear()  # numbers go on; what is copied often is kept small
@@ -82,6 +90,23 @@ def _seen(deployed: Deployed, flow: Flow, effect: Effect) -> None:
         deployed.servables.assert_whole()
     if flow.steady and effect.number:
         assert deployed.serving("cats") is not None, f"nothing answers after {effect.name} {effect.subject}"
+
+
+def ends_as_if_nothing_had_happened(flow: Flow, fault: Fault, undisturbed: Deployed) -> None:
+    """With this fault at every point of the flow, each in a run of its own."""
+    expected = outcome(undisturbed)
+    for at in points(flow, undisturbed, fault):
+        found = outcome(disturbed(flow, fault, at))
+        assert {"at": at, **found} == {"at": at, **expected}
+
+
+def counted(undisturbed: Mapping[Flow, Deployed], capsys: pytest.CaptureFixture[str]) -> dict[Fault, int]:
+    """How many points there are for each fault, which is also printed."""
+    counts = {fault: sum(len(points(flow, run, fault)) for flow, run in undisturbed.items()) for fault in Fault}
+    with capsys.disabled():
+        told = ", ".join(f"{count} {fault}s" for fault, count in counts.items())
+        sys.stdout.write(f"\ncrash points: {told}, over {len(undisturbed)} flows\n")
+    return counts
 
 
 def points(flow: Flow, undisturbed: Deployed, fault: Fault) -> list[int]:
@@ -128,6 +153,7 @@ def outcome(deployed: Deployed) -> dict[str, object]:
         "serving": deployed.serving("cats"),
         "settled": record.settled,
         "asleep": record.asleep,
+        "bridge": (record.bridge, sorted(deployed.kubernetes.replicas("cats--bridge"))),
         "upload": (upload.state, upload.version, upload.reason) if upload else None,
         "timeline": {item.version: _stages(deployed, item.version) for item in record.versions},
         "decisions": _decisions(deployed),

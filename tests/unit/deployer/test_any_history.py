@@ -1,6 +1,7 @@
 """Whatever users, the platform and the cloud do, in whatever order: what holds after every step, and where it all ends."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -8,12 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from deployer.errors import AzureRefused, SlipwayError, Unavailable
+from deployer.export_jobs import Where
 from deployer.figures import Tally
 from deployer.ports import PodFailure
 from deployer.record import OrderKind
 from exporter import ExportError, NotAModel, Stage, TimedOut
 from exporter.manifest import TensorSpec
-from tests.deployed import Deployed
+from tests.deployed import IN_FUNCTION, Deployed
 from tests.fake_cluster import Told
 from tests.fakes import Effect, Message
 from tests.unit.deployer.bundles import bundle_index, saved_model
@@ -45,19 +47,30 @@ OPTIONS = [
     "rollout: canary\ncanary: {share: 20, minutes: 2}\nkeep_versions: 1", "unknown: key",
 ]  # fmt: skip
 
+BAD_PODS = [
+    Told(answer=7.0), Told(failure=PodFailure("CrashLoopBackOff", "exit code 1", fatal=True)),
+    Told(failure=PodFailure("NotReady", "", fatal=False)),
+]  # fmt: skip
+
 blobs = st.sampled_from(sorted(BLOBS))
 models = st.sampled_from(MODELS)
 contents = st.sampled_from(CONTENTS)
 
 
 class AnyHistory(RuleBasedStateMachine):
-    """Three models, one a directory without a GPU's need at first, on one or two GPUs of one pool or of two."""
+    """Three models, one a directory without a GPU's need at first, on one or two GPUs of one pool or of two.
+
+    They are converted in the function or as Jobs.
+    """
 
     @initialize(
-        gpus=st.integers(1, 2), spare=st.booleans(), bridged=st.booleans(), retire=st.booleans(), first=blobs
+        gpus=st.integers(1, 2), spare=st.booleans(), bridged=st.booleans(), retire=st.booleans(), first=blobs,
+        where=st.sampled_from(["function", "job"]),
     )  # fmt: skip
-    def begin(self, gpus: int, spare: bool, bridged: bool, retire: bool, first: str) -> None:
-        self.deployed = Deployed(gpus=gpus, pool_count=gpus, retire_deleted=retire)
+    def begin(self, gpus: int, spare: bool, bridged: bool, retire: bool, first: str, where: Where) -> None:
+        self.deployed = Deployed(
+            gpus=gpus, pool_count=gpus, retire_deleted=retire, jobs=replace(IN_FUNCTION, where=where)
+        )
         self.deployed.bridged = bridged
         if spare:
             self.deployed.cluster.pools = ("gpu", "spare")
@@ -113,6 +126,17 @@ class AnyHistory(RuleBasedStateMachine):
             content = bundle_index({0: 300})
         self.deployed.store.drop(name, content)
         self.holding.recalled.discard("birds")
+
+    @rule(
+        blob=blobs, text=st.sampled_from(OPTIONS), number=st.integers(0, 9), seconds=st.sampled_from([3, 15, 60, 600]),
+        told=st.sampled_from([*[Told()] * 4, *BAD_PODS]),
+    )  # fmt: skip
+    def release(self, blob: str, text: str, number: int, seconds: int, told: Told) -> None:
+        """Another content with other options, whose version may be no good."""
+        record = self.holding.record(BLOBS[blob])
+        self.deployed.kubernetes.told[f"tfs-{BLOBS[blob]}-v{record.next_version if record else 1}"] = told
+        self.deployed.store.drop(blob.replace(".keras", ".yaml"), text, event=False)
+        self.drop_and_wait(blob, f"content {number}".encode(), seconds)
 
     @rule(blob=blobs)
     def tell_again(self, blob: str) -> None:
@@ -240,10 +264,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule(
         name=st.sampled_from(["tfs-cats-v", "tfs-dogs-v2-v", "tfs-birds-v", "tfs-cats--bridge-v"]), version=st.integers(1, 4),
-        told=st.sampled_from([
-            Told(), Told(answer=7.0), Told(failure=PodFailure("CrashLoopBackOff", "exit code 1", fatal=True)),
-            Told(failure=PodFailure("NotReady", "", fatal=False)),
-        ]),
+        told=st.sampled_from([Told(), *BAD_PODS]),
     )  # fmt: skip
     def pods(self, name: str, version: int, told: Told) -> None:
         self.deployed.kubernetes.told[f"{name}{version}"] = told
@@ -283,6 +304,12 @@ class AnyHistory(RuleBasedStateMachine):
     def changes(self) -> int:
         return max((effect.number for effect in self.deployed.world.effects), default=0)
 
+    @rule(reason=st.sampled_from(["OOMKilled", "Evicted", "ImagePullBackOff"]), times=st.integers(1, 3))
+    def bad_jobs(self, reason: str, times: int) -> None:
+        """The next conversions, where they are Jobs, are ended from outside or cannot begin."""
+        failure = PodFailure(reason, "its node says so", fatal=reason == "ImagePullBackOff")
+        self.deployed.kubernetes.job_failures = [failure] * times
+
     @invariant()
     def nothing_is_torn(self) -> None:
         if hasattr(self, "holding"):
@@ -308,6 +335,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.deployed.cluster.failures.clear()
         self.deployed.cluster.without_quota.clear()
         self.deployed.kubernetes.told.clear()
+        self.deployed.kubernetes.job_failures.clear()
         self.deployed.exporter.failures.clear()
         self.deployed.exporter.during = lambda: None
 
@@ -320,5 +348,5 @@ class AnyHistory(RuleBasedStateMachine):
 
 TestAnyHistory = AnyHistory.TestCase
 TestAnyHistory.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )

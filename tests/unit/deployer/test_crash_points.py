@@ -1,8 +1,8 @@
 """A kill, an error or a timeout at any call to the outside changes nothing of how it ends."""
 
 import os
-import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,13 +10,14 @@ import pytest
 from deployer.errors import Unavailable
 from deployer.ports import PodFailure
 from exporter import NotAModel, Stage, TimedOut
-from tests.deployed import Deployed
+from tests.deployed import IN_FUNCTION, Deployed
 from tests.fake_cluster import Told
 from tests.unit.deployer.bundles import bundle_index, saved_model
-from tests.unit.deployer.crashing import Fault, Flow, disturbed, outcome, points
+from tests.unit.deployer.crashing import Fault, Flow, counted, disturbed, ends_as_if_nothing_had_happened, outcome
 
 REFUSAL = NotAModel("It is no model.", hint="Save it again.", stage=Stage.SCAN)
 LATE = TimedOut("It took too long.", hint="Raise the limit.", stage=Stage.LOAD)
+AS_JOBS = replace(IN_FUNCTION, where="job")
 INDEX, DATA = "cats/variables/variables.index", "cats/variables/variables.data-00000-of-00001"
 
 
@@ -102,6 +103,19 @@ def deleted(deployed: Deployed) -> None:
     deployed.sweep.run()
 
 
+def out_of_memory(deployed: Deployed) -> None:
+    """A conversion needs more memory than its Job may have, however often."""
+    deployed.kubernetes.job_failures = [PodFailure("OOMKilled", "", fatal=False)] * 5
+    deployed.store.drop("cats.keras", "two")
+
+
+def stopped(deployed: Deployed) -> None:
+    """A model that served sleeps, and the cluster is stopped."""
+    asleep(deployed)
+    deployed.cluster.begin_stop()
+    deployed.run(60)
+
+
 def repaired(deployed: Deployed) -> None:
     """The state container was lost, and is made anew from the others."""
     deployed.doctor.repair()
@@ -125,13 +139,17 @@ FLOWS = [
     Flow("removed with uploads", lambda deployed: removed(deployed, uploads=True), one_serves),
     Flow("upload deleted", deleted, one_serves, retire_deleted=True),
     Flow("repaired", repaired, state_lost),
+    Flow("Job overwritten", overwritten, one_serves, gpus=2, steady=True, jobs=AS_JOBS),
+    Flow("Job out of memory", out_of_memory, one_serves, steady=True, jobs=AS_JOBS),
+    Flow("as a Job", lambda deployed: deployed.store.drop("cats.keras", "two"), stopped, jobs=AS_JOBS),
 ]  # fmt: skip
-UNDISTURBED = {flow.name: disturbed(flow) for flow in FLOWS}
+UNDISTURBED = {flow: disturbed(flow) for flow in FLOWS}
 ENDS: dict[str, object] = {
     "first version": 1, "second version": 2, "surge": 2, "directory": 2, "overwritten": 2, "broken version": 1,
     "broken beside": 1,
     "refused file": 1, "new options": 1, "same bytes again": 1, "woken": 1, "slept": None, "retried": 2,
     "removed": "gone", "removed with uploads": "gone", "upload deleted": None, "repaired": 2,
+    "as a Job": 2, "Job overwritten": 2, "Job out of memory": 1,
 }  # fmt: skip
 
 
@@ -146,25 +164,18 @@ def folders_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("fault", list(Fault))
 @pytest.mark.parametrize("flow", FLOWS, ids=[flow.name for flow in FLOWS])
 def test_it_ends_as_if_nothing_had_happened(flow: Flow, fault: Fault) -> None:
-    expected = outcome(UNDISTURBED[flow.name])
-    for at in points(flow, UNDISTURBED[flow.name], fault):
-        found = outcome(disturbed(flow, fault, at))
-        assert {"at": at, **found} == {"at": at, **expected}
+    ends_as_if_nothing_had_happened(flow, fault, UNDISTURBED[flow])
 
 
 def test_the_undisturbed_flows_end_where_they_should(capsys: pytest.CaptureFixture[str]) -> None:
     """Else equality with them would mean nothing."""
     ends = {}
-    for name, deployed in UNDISTURBED.items():
+    for flow, deployed in UNDISTURBED.items():
         found = outcome(deployed)
-        ends[name] = "gone" if found.get("record", ...) is None else deployed.serving("cats")
+        ends[flow.name] = "gone" if found.get("record", ...) is None else deployed.serving("cats")
         assert found.get("settled", True) and not deployed.poison
     assert ends == ENDS
-    counts = {fault: sum(len(points(flow, UNDISTURBED[flow.name], fault)) for flow in FLOWS) for fault in Fault}
-    with capsys.disabled():
-        told = ", ".join(f"{count} {fault}s" for fault, count in counts.items())
-        sys.stdout.write(f"\ncrash points: {told}, over {len(FLOWS)} flows\n")
-    assert counts[Fault.KILL] > 500
+    assert counted(UNDISTURBED, capsys)[Fault.KILL] > 500
 
 
 def test_what_serves_is_the_record_that_was_lost() -> None:

@@ -40,7 +40,7 @@ def test_a_request_is_told_and_wakes_nothing(deleted: Deployed) -> None:
             deleted.request("cats")
     answer = failure(refused.value)
     assert (answer.status, refused.value.code) == (503, "cluster_deleted")
-    assert "Create the cluster anew under the same name" in refused.value.hint
+    assert "Create the cluster and its GPU pool anew under the same names" in refused.value.hint
     assert "Retry-After" not in answer.headers  # time alone does not bring it
     assert deleted.record("cats").asleep
     assert deleted.queue.messages == []

@@ -331,3 +331,30 @@ def test_what_lies_in_the_servable_container_is_read_by_its_paths(deployed: Depl
     assert found.keys() == {"cats", "dogs"}
     assert set(found["cats"].whole) == found["cats"].numbers == {1}
     assert found["dogs"] == Shelf({}, frozenset({2}))
+
+
+def test_the_idle_ladder_takes_nothing_from_under_models_whose_records_are_lost(deployed: Deployed) -> None:
+    deployed.store.blobs.clear()  # else the sweep finds the upload, and makes the record itself
+    deployed.documents.blobs.clear()
+    for _ in range(24):
+        deployed.run(299)
+        deployed.tick()
+    assert deployed.kubernetes.ready("tfs-cats-v1")
+    idle = deployed.control.cluster()["idle"]
+    assert "the records of cats are lost" in idle["reason"] and "slipway doctor --repair" in idle["reason"]
+    deployed.doctor.repair()
+    deployed.tick()
+    assert deployed.serving("cats") == 1
+    for _ in range(24):
+        deployed.run(299)
+        deployed.tick()
+    assert deployed.cluster.state().power == "Stopped"
+
+
+def test_the_sweep_makes_a_lost_record_anew_where_the_upload_is_there_still(deployed: Deployed) -> None:
+    deployed.documents.blobs.clear()
+    deployed.run(61)
+    deployed.sweep.run()
+    deployed.run(60)
+    record = deployed.record("cats")
+    assert (deployed.serving("cats"), record.next_version, deployed.exporter.conversions) == (1, 2, 1)

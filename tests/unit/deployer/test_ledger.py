@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.errors import BadRequest
-from deployer.ledger import Line, sums
+from deployer.ledger import Line, stretches, sums
 from tests.deployed import Deployed
 
 HOUR = timedelta(hours=1)
@@ -75,6 +75,16 @@ def test_a_stretch_costs_what_its_two_parts_cost(found: list[Line], cut: int) ->
     assert sum(share["gpu_hours"] or 0 for share in whole.by_model.values()) == pytest.approx(whole.gpu_hours)
 
 
+@given(lines, st.integers(0, 99))
+def test_what_each_change_cost_adds_up_to_the_whole(found: list[Line], first: int) -> None:
+    begin, end = START + first * HOUR, START + 100 * HOUR
+    whole = sums(found, begin, end, gpu_nodes=3)
+    each = stretches(found, begin, end)
+    assert len(each) == len(found)
+    assert sum(part.gpu_hours for part in each) == pytest.approx(whole.gpu_hours)
+    assert sum(part.money or 0 for part in each) == pytest.approx(whole.money)
+
+
 @pytest.fixture
 def deployed() -> Deployed:
     return Deployed().drop("cats.keras", "one")
@@ -91,6 +101,7 @@ def test_a_day_of_use_and_sleep_is_told_with_who_and_why(deployed: Deployed) -> 
     assert [entry["rung"] for entry in told["lines"]] == ["awake", "pods", "pool", "stopped", "awake"]
     assert [entry["by"] for entry in told["lines"]][1:] == ["timer", "timer", "timer", "request"]
     assert told["lines"][1]["why"] == "no request for long enough"
+    assert sum(entry["gpu_hours"] for entry in told["lines"]) == pytest.approx(told["gpu_hours"], abs=0.01)
     assert told["lines"][1]["gpu_nodes"] == 1 and told["lines"][2]["gpu_nodes"] == 0
     assert 0 < told["gpu_hours"] < told["gpu_hours_always_on"]
     assert 0 < told["money"] < told["money_always_on"]

@@ -131,3 +131,34 @@ def test_every_moment_of_a_teardown_is_raced(arrival: Arrival, rounds: int) -> N
         assert races.doubled == 0
         call += 1
     assert call > 5
+
+
+@pytest.mark.parametrize("models", [("cats",), ("cats", "dogs")], ids=["one model twice", "two models"])
+def test_nodes_are_ordered_once_however_looks_at_rollouts_fall_together(models: tuple[str, ...]) -> None:
+    """Another instance's look falls between any two calls of this one's: by a second message, or of another model."""
+    begun = Deployed(gpus=2, pool_count=2)
+    for model in models:
+        begun.drop(f"{model}.keras", model)
+    Races(begun).down(10)
+    assert begun.cluster.state().pool_count == 0 and begun.cluster.state().power == "Running"
+    for model in models:
+        begun.request(model)
+    del begun.cluster._begin  # the counter is each copy's own
+    call = 1
+    while True:
+        races = Races(copy.deepcopy(begun))
+        orders = orders_of(races.deployed)
+        races.arriving_at(call, lambda deployed: deployed.rollouts.advance(models[-1]))
+        races.deployed.rollouts.advance(models[0])
+        if races.deployed.world.watch.__name__ == "watch":
+            break
+        races.deployed.run(1000)
+        assert [races.deployed.serving(model) for model in models] == [1] * len(models)
+        assert races.doubled == 0
+        assert orders_of(races.deployed)[len(orders) :] == ["2"]
+        call += 1
+    assert call > 5
+
+
+def orders_of(deployed: Deployed) -> list[str]:
+    return [effect.subject for effect in deployed.world.changes() if effect.name == "cluster.begin_pool"]

@@ -7,6 +7,7 @@ import pytest
 from deployer.errors import Conflict, NotFound, SlipwayError, Unavailable
 from deployer.ports import PodFailure
 from exporter import Crashed, Stage, TimedOut
+from tests.deployed import DEQUEUES as ATTEMPTS
 from tests.deployed import UPLOADS, Deployed
 from tests.fake_cluster import Told
 from tests.fakes import Killed, digest
@@ -251,7 +252,7 @@ def test_a_conversion_that_kills_its_process_each_time_is_given_up(deployed: Dep
         deployed.sweep.run()
     assert state(deployed)[0] == "given_up"
     assert "its process ended while converting" in str(state(deployed)[1])
-    assert deployed.exporter.conversions <= UPLOADS.attempts + 1
+    assert deployed.exporter.conversions <= ATTEMPTS + 1
 
 
 def test_the_sweep_waits_longer_after_each_failure(deployed: Deployed) -> None:
@@ -263,7 +264,7 @@ def test_the_sweep_waits_longer_after_each_failure(deployed: Deployed) -> None:
         deployed.world.pass_time(30)
         deployed.sweep.run()
     pauses = [after - before for before, after in pairwise(started)]
-    assert len(started) == UPLOADS.attempts and pauses == [60, 120, 240, 480]
+    assert len(started) == ATTEMPTS and pauses == [60, 120, 240, 480]
     assert state(deployed)[0] == "given_up"
 
 

@@ -102,6 +102,7 @@ def test_what_another_model_began_counts_from_then() -> None:
     assert told.stage == "gpu-pool" and told.left == pytest.approx(200 + 103)
     leaving = Operation(kind="pool", started=at(-100), token="t", target=0)
     assert seen_at(0, operation=leaving, wake_times=(SEEN,)).stage == "queued"
+    assert seen_at(0, operation=operation, on_gpu=False, rung="pods").stage == "queued"
 
 
 def test_a_model_on_cpu_waits_for_no_gpu() -> None:
@@ -123,6 +124,16 @@ def test_a_rollout_that_goes_round_and_round_notes_no_more_than_it_may() -> None
         found = reached(found, WakeCluster(start=number % 2 == 0, nodes=1, pool="gpu"), at(number))
     assert 10 < len(found) < 30
     assert reached((), Settled("v1 serves"), NOON) == ()
+
+
+def test_a_first_version_on_its_way_to_an_empty_pool_is_told_the_pools_time() -> None:
+    deployed = Deployed(pool_count=0)
+    deployed.tick()
+    deployed.store.drop("cats.keras", "one")
+    deployed.run(0)
+    told = deployed.waker.estimate(deployed.record("cats"))
+    assert 400 < told.eta_seconds <= 420
+    assert [item["stage"] for item in told.stages][-4:] == ["gpu-pool", "gpu-node", "pods", "proof"]
 
 
 def wake_and_watch(deployed: Deployed) -> list[tuple[float, float, str]]:

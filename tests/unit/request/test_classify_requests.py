@@ -185,6 +185,41 @@ def test_a_compressed_body_is_not_unpacked() -> None:
     assert read(PNG, "image/png", headers={"content-encoding": "Identity"}).images == (PNG,)
 
 
+@pytest.mark.parametrize(
+    ("kind", "body", "code"),
+    [
+        (FORM, b"-" * 100_000, "bad_multipart"),
+        (FORM, b"\r\n" * 1000 + part(PNG) + b"--xYz--\r\n", "bad_multipart"),
+        (FORM, b"--xYz" + b" " * 100_000, "bad_multipart"),
+        (FORM, b"--xYz\r\n" + b"A: b\r\n" * 10_000 + b"\r\n", "bad_multipart"),
+        (FORM, part(PNG + b"\r\n--xYzz" * 2000) + b"--xYz--\r\n", "bad_multipart"),
+        (FORM + "; a=b" * 1000, part(PNG) + b"--xYz--\r\n", "bad_multipart"),
+        ("application/json", b'{"images": [' + b'"",' * 10_000 + b'""]}', "too_many_images"),
+        ("application/json", b'{"instances": [' + b"0.5," * 10_000 + b"0.5]}", "no_image"),
+        ("", b"GIF89a" + bytes(7) + b"\x21\xff" + b"\x01x" * 200_000, "bad_image"),
+        ("", b"GIF89a" + bytes(7) + b"\x21\xff\0" * 200_000, "bad_image"),
+        ("", b"\xff\xd8\xff" + b"\xff" * 200_000, "bad_image"),
+        ("", b"\xff\xd8" + b"\xff\xe0\0\x02" * 200_000, "bad_image"),
+    ],
+)
+def test_what_only_takes_long_to_read_is_refused(kind: str, body: bytes, code: str) -> None:
+    """Bodies of a few kilobytes a second's work each; those of many megabytes would hold all others up."""
+    assert refused(body, kind).code == code
+
+
+def test_images_share_what_may_be_walked() -> None:
+    half = b"GIF89a" + bytes(7) + b"\x21\xff" + b"\x01x" * 80_000 + b"\0\x3b"
+    assert read(half).images == (half,)
+    assert refused(part(half) * 2 + b"--xYz--\r\n", FORM).code == "bad_image"
+
+
+def test_files_may_contain_what_looks_like_their_boundary() -> None:
+    content = PNG + b"\r\n--xYzz\r\n--xY\r\n--\n--xYz\r\n\r\n--xYz-\r\n"
+    assert read(part(content) * 2 + b"--xYz--", FORM).images == (content, content)
+    padded = part(PNG).replace(b"--xYz\r\n", b"--xYz \t\r\n") + b"--xYz--"
+    assert read(padded, FORM).images == (PNG,)
+
+
 def test_the_image_that_is_none_is_named_by_its_place() -> None:
     body = body_of({"images": [base64.b64encode(PNG).decode(), "aGVsbG8="]})
     assert refused(body, "application/json").message.startswith("images[1] is something else")

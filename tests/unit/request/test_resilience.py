@@ -1,14 +1,14 @@
 """What the proxy does when servers fail, requests are many, and versions are tried beside each other."""
 
 import asyncio
-import contextlib
 from collections import Counter
+from collections.abc import Awaitable, Callable
 
 import pytest
 from aiohttp import web
 
 from deployer.canary import Figures
-from deployer.errors import BadRequest, NotFound, SlipwayError, TryLater, Unavailable, Waking
+from deployer.errors import BadRequest, NotFound, TryLater, Unavailable, Waking
 from deployer.request.breaker import Breaker, Breakers
 from deployer.request.slots import Slots
 from tests.unit.request.proxied import SETTINGS, ModelServer, Slipway, answering, until
@@ -200,8 +200,7 @@ async def test_what_each_side_of_a_canary_answered_is_counted(slipway: Slipway) 
         await slipway.ask()
         slipway.try_canary(2, canary.address, 50)
         for number in range(12):
-            with contextlib.suppress(SlipwayError):
-                await slipway.ask(session=str(number))
+            assert (await slipway.ask(session=str(number))).version == 1
         counted: dict[int, Figures] = {}
         async with asyncio.timeout(30):
             while sum(found.requests for found in counted.values()) < len(stable.asked) - 1 + len(canary.asked):
@@ -211,6 +210,44 @@ async def test_what_each_side_of_a_canary_answered_is_counted(slipway: Slipway) 
         1: Figures(len(stable.asked) - 1, 0), 2: Figures(len(canary.asked), len(canary.asked))
     }  # fmt: skip
     assert counted[1].requests and counted[2].requests
+
+
+async def hanging(_request: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(60)
+    raise web.HTTPServiceUnavailable
+
+
+async def hanging_up(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+@pytest.mark.parametrize("behaviour", [failing, hanging, hanging_up], ids=["fails", "hangs", "hangs-up"])
+async def test_what_a_canary_fails_to_answer_the_version_that_serves_does(
+    behaviour: Callable[[web.Request], Awaitable[web.StreamResponse]], server: ModelServer
+) -> None:
+    """However it fails, and also while its breaker is open; only who names it is told."""
+    slipway = Slipway(SETTINGS.model_copy(update={"timeout_seconds": 0.3}))
+    slipway.serve(server.address)
+    async with ModelServer(behaviour) as canary:
+        slipway.try_canary(2, canary.address, 100)
+        answers = [(await slipway.ask()).version for _ in range(SETTINGS.breaker_failures + 2)]
+        with pytest.raises((Unavailable, TryLater)):
+            await slipway.ask(version=2)
+        await slipway.proxy.close()
+    assert set(answers) == {1}
+    assert canary.asked
+
+
+async def test_a_canary_that_is_gone_costs_its_callers_nothing(slipway: Slipway, server: ModelServer) -> None:
+    slipway.serve(server.address)
+    async with ModelServer(answering) as gone:
+        slipway.try_canary(2, gone.address, 100)
+        assert (await slipway.ask()).version == 2
+    assert [(await slipway.ask()).version for _ in range(3)] == [1, 1, 1]
+    await slipway.figures.written()
+    assert slipway.state.figures("cats", slipway.world.now)[2] == Figures(4, 3)
 
 
 async def test_where_neither_side_of_a_canary_answers_callers_are_told_soon(slipway: Slipway) -> None:

@@ -14,7 +14,7 @@ _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 def pod_of(manifest: Manifest) -> Manifest | None:
     """The pod that an object makes, if it makes one."""
     match manifest["kind"]:
-        case "Deployment" | "DaemonSet":
+        case "Deployment" | "DaemonSet" | "Job":
             pod: Manifest = manifest["spec"]["template"]["spec"]
             return pod
         case "InferenceService":
@@ -34,7 +34,7 @@ def breaches(manifest: Manifest) -> list[str]:
                 found.append("leaves a direction open")
     if (pod := pod_of(manifest)) is not None:
         plugin = manifest["metadata"]["name"] if manifest["kind"] == "DaemonSet" else None
-        found += _pod(pod, plugin)
+        found += _pod(pod, plugin, serves=manifest["kind"] not in ("DaemonSet", "Job"))
     return found
 
 
@@ -50,7 +50,7 @@ def _service(manifest: Manifest) -> Iterator[str]:
         yield "is open to the internet"
 
 
-def _pod(pod: Manifest, plugin: str | None) -> Iterator[str]:
+def _pod(pod: Manifest, plugin: str | None, *, serves: bool) -> Iterator[str]:
     rules = pod.get("securityContext") or {}
     if rules.get("seccompProfile") != {"type": "RuntimeDefault"}:
         yield "runs without seccomp"
@@ -66,7 +66,7 @@ def _pod(pod: Manifest, plugin: str | None) -> Iterator[str]:
         if path and path not in _HOST_FOLDERS.get(plugin or "", set()):
             yield f"mounts the host's {path}"
     for container in [*(pod.get("initContainers") or []), *pod["containers"]]:
-        yield from _container(container, probed=plugin is None and container in pod["containers"])
+        yield from _container(container, probed=serves and container in pod["containers"])
 
 
 def _container(container: Manifest, *, probed: bool) -> Iterator[str]:
