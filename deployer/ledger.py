@@ -212,13 +212,16 @@ class Ledger:
         kept = (blob.name for blob in self.documents.listing("ledger/"))
         months = sorted(name for name in kept if until is None or name <= _path(until))
         for path in reversed(months):
-            if lines := self._lines(path):
-                return lines[-1]
+            if texts := self._texts(path):
+                return Line.model_validate_json(texts[-1])
         return None
 
     def _lines(self, path: str) -> list[Line]:
+        return [Line.model_validate_json(text) for text in self._texts(path)]
+
+    def _texts(self, path: str) -> list[bytes]:
         stored = self.documents.read(path)
-        return [] if stored is None else [Line.model_validate_json(text) for text in stored.data.splitlines() if text]
+        return [] if stored is None else [text for text in stored.data.splitlines() if text]
 
 
 def _path(moment: datetime) -> str:
