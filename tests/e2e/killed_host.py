@@ -7,13 +7,18 @@ import os
 import signal
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from localcloud.cloud import REPOSITORY
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueServiceClient
+
+from localcloud.cloud import REPOSITORY, LocalCloud, Options
 from localcloud.process import kill, spawn, stop
 from localcloud.settings import Cluster, app_settings, inherited
+from tests.e2e.cloud_user import Client
 
 _READY_SECONDS = 90
 _GONE_SECONDS = 60
@@ -114,6 +119,58 @@ class Host:
         if self._process is not None:
             await stop(self._process)
             await kill(self._process)
+
+
+@dataclass
+class Place:
+    """A local cloud without a Functions host, and the host that is killed."""
+
+    client: Client
+    host: Host
+    storage: str
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """What is stored of each model, asked of storage itself: there may be no host."""
+        found = {}
+        with BlobServiceClient.from_connection_string(self.storage) as service:
+            container = service.get_container_client("slipway")
+            for blob in container.list_blobs(name_starts_with="models/"):
+                record = json.loads(container.download_blob(blob.name).readall())
+                found[record["name"]] = record
+        return found
+
+    def poisoned(self) -> dict[str, int]:
+        """How many messages lie in each poison queue."""
+        with QueueServiceClient.from_connection_string(self.storage) as service:
+            names = [queue.name for queue in service.list_queues() if queue.name.endswith("-poison")]
+            return {
+                name: count
+                for name in names
+                if (count := service.get_queue_client(name).get_queue_properties().approximate_message_count)
+            }
+
+    def leased(self) -> list[str]:
+        """Blobs of the state container on which somebody holds a lease."""
+        blobs = self.client.container("slipway").list_blobs()
+        return [str(blob.name) for blob in blobs if blob.lease.state == "leased"]
+
+
+@contextlib.asynccontextmanager
+async def cloud_with_host(
+    folder: Path, settings: Mapping[str, str], aks_arguments: Sequence[str]
+) -> AsyncIterator[Place]:
+    """A local cloud in this folder whose Functions host can be killed."""
+    data = folder / "cloud"
+    async with LocalCloud(Options(data=data, functions=False, aks_arguments=aks_arguments)) as cloud:
+        storage = cloud.endpoints.storage_connection_string
+        host = Host(data, storage, settings)
+        try:
+            await host.start()
+            told = await host.ready()
+            keys = {name: told[name] for name in ("function_key", "master_key")}
+            yield Place(Client(replace(cloud.endpoints, functions_url=told["url"], **keys), data), host, storage)
+        finally:
+            await host.end()
 
 
 def below(parent: int) -> list[Seen]:

@@ -10,19 +10,14 @@ import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.storage.blob import BlobServiceClient
-from azure.storage.queue import QueueServiceClient
 
-from localcloud.cloud import LocalCloud, Options
 from tests.e2e import small_models
-from tests.e2e.cloud_user import Client
 from tests.e2e.conftest import QUICK
-from tests.e2e.killed_host import Host
+from tests.e2e.killed_host import Place, cloud_with_host
 from tests.e2e.storm import OPTIONS, Asking, Upload, Watch, damaged, until
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "4"))
@@ -45,54 +40,10 @@ LONGEST_LIFE = 40 if KILLS >= 50 else 12  # seconds
 CONVERGED_SECONDS = 240
 
 
-@dataclass
-class Place:
-    """A local cloud without a Functions host, and the host that is killed."""
-
-    client: Client
-    host: Host
-    storage: str
-
-    def records(self) -> dict[str, dict[str, Any]]:
-        """What is stored of each model, asked of storage itself: there may be no host."""
-        found = {}
-        with BlobServiceClient.from_connection_string(self.storage) as service:
-            container = service.get_container_client("slipway")
-            for blob in container.list_blobs(name_starts_with="models/"):
-                record = json.loads(container.download_blob(blob.name).readall())
-                found[record["name"]] = record
-        return found
-
-    def poisoned(self) -> dict[str, int]:
-        """How many messages lie in each poison queue."""
-        with QueueServiceClient.from_connection_string(self.storage) as service:
-            names = [queue.name for queue in service.list_queues() if queue.name.endswith("-poison")]
-            return {
-                name: count
-                for name in names
-                if (count := service.get_queue_client(name).get_queue_properties().approximate_message_count)
-            }
-
-    def leased(self) -> list[str]:
-        """Blobs of the state container on which somebody holds a lease."""
-        blobs = self.client.container("slipway").list_blobs()
-        return [str(blob.name) for blob in blobs if blob.lease.state == "leased"]
-
-
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    data = tmp_path / "cloud"
-    options = Options(data=data, functions=False, aks_arguments=small_models.pods_run("light_server.py", tmp_path))
-    async with LocalCloud(options) as cloud:
-        storage = cloud.endpoints.storage_connection_string
-        host = Host(data, storage, SETTINGS)
-        try:
-            await host.start()
-            told = await host.ready()
-            keys = {name: told[name] for name in ("function_key", "master_key")}
-            yield Place(Client(replace(cloud.endpoints, functions_url=told["url"], **keys), data), host, storage)
-        finally:
-            await host.end()
+    async with cloud_with_host(tmp_path, SETTINGS, small_models.pods_run("light_server.py", tmp_path)) as made:
+        yield made
 
 
 async def drop(place: Place, uploads: Sequence[Upload], chosen: random.Random, kills: Callable[[], int]) -> None:
