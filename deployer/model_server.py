@@ -94,6 +94,12 @@ def fill_pod(
     command[-1] = command[-1].replace("/v1/models/example/versions/1", status)
     volume = next(volume for volume in pod["volumes"] if volume["name"] == "config")
     volume["configMap"]["name"] = config
+    if serving.reads_ahead:
+        (prefetch,) = pod["initContainers"]
+        prefetch["image"] = serving.prefetch_image
+        prefetch["command"][-1] = f"/models/{model}/{version.version}"
+    else:
+        del pod["initContainers"]
 
 
 def amount(quantity: str) -> float:

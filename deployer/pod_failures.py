@@ -2,7 +2,7 @@
 
 import re
 
-from deployer.ports import PodFailure
+from deployer.ports import SIDECAR, PodFailure
 
 _LONGEST = 400  # characters of a server's words that are passed on
 _TELLING = re.compile(
@@ -41,6 +41,11 @@ def in_words(failure: PodFailure) -> tuple[str, str]:
             return (
                 f"the image of the model server cannot be pulled ({failure.message})",
                 "Check SLIPWAY_SERVING__IMAGE, SLIPWAY_SERVING__GPU_IMAGE and the cluster's access to the registry.",
+            )
+        case reason if reason == SIDECAR:
+            return (
+                f"the container that reads the servable ahead does not run ({failure.message})",
+                "Check SLIPWAY_SERVING__PREFETCH_IMAGE and the cluster's access to the registry, or leave it empty.",
             )
         case "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError":
             return (

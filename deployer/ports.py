@@ -225,6 +225,10 @@ class ClusterAccess:
     server_name: str | None = None
 
 
+SIDECAR = "Sidecar"
+"""The reason of a `PodFailure` that is not the model server's: the container beside it does not run."""
+
+
 @dataclass(frozen=True)
 class PodFailure:
     """Why pods do not become ready, in the cluster's words. ``fatal``: waiting will not help."""

@@ -62,6 +62,11 @@ class ServingSettings(_Group):
     )
     image: str = Field("tensorflow/serving:2.20.0", description="image for models that serve on CPU")
     gpu_image: str = Field("tensorflow/serving:2.20.0-gpu", description="image for models that take a GPU (CUDA 12.5)")
+    prefetch_image: str = Field(
+        "",
+        description="image with `sh`, `find` and `cat`, such as `busybox:1.37.0`, whose container reads the servable onto the "
+        "node while the model server's image is pulled; empty: no read-ahead. Kubernetes 1.29 or newer; not with `kserve`",
+    )
     cpu: str = Field("2", description="CPU request and limit of a pod; also TF Serving's thread counts")
     memory: str = Field("4Gi", description="memory limit of a pod; twice the servable and 1 GiB, where that is more")
     gpu_node_selector: dict[str, str] = Field(
@@ -85,6 +90,11 @@ class ServingSettings(_Group):
         "service account",
     )
     mount_client_id: str = Field("", description="client id of that identity; with `managed` empty: the kubelet's own")
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether pods have the sidecar. A KServe whose schema of sidecars is older would have the pod wait for its end."""
+        return bool(self.prefetch_image) and self.flavor == "kubeflow"
 
 
 class ExportSettings(_Group):

@@ -26,6 +26,8 @@ _FOLDER = Path(__file__).parent.parent / "k8s_templates"
 _INTERNAL = "service.beta.kubernetes.io/azure-load-balancer-internal"
 _MODEL = "slipway/model"  # on a version's pods in either flavor: KServe sets "app" itself
 
+_READ_AHEAD = {"--file-cache-timeout-in-seconds=120": "--file-cache-timeout-in-seconds=900"}
+
 Manifest = dict[str, Any]
 
 
@@ -109,7 +111,10 @@ class Templates:
     def namespace(self) -> list[Manifest]:
         """The namespace, its account and network policy, and the volume of servables."""
         manifests = {manifest["kind"]: manifest for manifest in load("namespace.yaml")}
-        attributes = manifests["PersistentVolume"]["spec"]["csi"]["volumeAttributes"]
+        volume = manifests["PersistentVolume"]["spec"]
+        if self.serving.reads_ahead:
+            volume["mountOptions"] = [_READ_AHEAD.get(option, option) for option in volume["mountOptions"]]
+        attributes = volume["csi"]["volumeAttributes"]
         attributes |= {"storageAccount": self.storage_account, "resourceGroup": self.storage_resource_group}
         client_id = self.serving.mount_client_id
         del attributes["AzureStorageIdentityClientID"], manifests["ServiceAccount"]["metadata"]["annotations"]

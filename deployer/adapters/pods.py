@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from deployer.ports import PodFailure
+from deployer.ports import SIDECAR, PodFailure
 
 GPU = "nvidia.com/gpu"
 
 _NOT_MADE = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+_NO_IMAGE = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
+_SIDECAR = "prefetch"  # in k8s_templates/version.yaml; a mesh may have put others beside it
 _CRASHES = 3  # restarts after which waiting does not help
 
 
@@ -57,7 +59,7 @@ def _failure(pod: Mapping[str, Any]) -> PodFailure | None:
         ended = (container.get("lastState") or {}).get("terminated") or (container.get("state") or {}).get("terminated")
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason = waiting.get("reason", "")
-        if reason in ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"):
+        if reason in _NO_IMAGE:
             return PodFailure(reason, waiting.get("message", ""), fatal=True)
         if reason == "ErrImagePull":
             return PodFailure(reason, waiting.get("message", ""), fatal=False)
@@ -68,4 +70,14 @@ def _failure(pod: Mapping[str, Any]) -> PodFailure | None:
             return PodFailure(ended.get("reason") or reason or "Error", message.strip(), fatal=restarts >= _CRASHES)
         if (container.get("state") or {}).get("running") and not container.get("ready"):
             return PodFailure("NotReady", "it runs, and its readiness probe has not passed", fatal=False)
+    return _failure_before(status)
+
+
+def _failure_before(status: Mapping[str, Any]) -> PodFailure | None:
+    """What the sidecar that reads the servable ahead says: while it has not been started, nor is the model server."""
+    for sidecar in status.get("initContainerStatuses") or []:
+        waiting = (sidecar.get("state") or {}).get("waiting") or {}
+        reason, message = waiting.get("reason", "PodInitializing"), waiting.get("message", "")
+        if sidecar["name"] == _SIDECAR and reason != "PodInitializing":
+            return PodFailure(SIDECAR, f"{reason}: {message}", fatal=reason in _NO_IMAGE)
     return None

@@ -16,6 +16,7 @@ from localcloud.kubelet import (
     ImageRegistry,
     KubernetesClient,
     LoopbackRange,
+    busybox,
     slipway_exporter,
     tensorflow_serving,
 )
@@ -86,7 +87,9 @@ class AksStandIn:
             kubernetes_token=kept.kubernetes_token,
             network=network,
             service_addresses=service_addresses,
-            images=ImageRegistry([*options.images, tensorflow_serving(), slipway_exporter(), plugin_image()]),
+            images=ImageRegistry(
+                [*options.images, tensorflow_serving(), slipway_exporter(), plugin_image(), busybox()]
+            ),
             mirrors=mirrors,
             settings=options.kubelet,
             join_seconds=options.delays.node_join,

@@ -9,7 +9,7 @@ loopback's.
 from localcloud.kubelet.addresses import AddressPool, LoopbackRange, LoopbackUnavailableError
 from localcloud.kubelet.api import Informer, KubernetesClient, KubernetesError, Object
 from localcloud.kubelet.events import EventRecorder
-from localcloud.kubelet.images import Image, ImageRegistry, device_plugin, slipway_exporter, tensorflow_serving
+from localcloud.kubelet.images import Image, ImageRegistry, busybox, device_plugin, slipway_exporter, tensorflow_serving
 from localcloud.kubelet.mirror import BlobMirrors
 from localcloud.kubelet.node import NodeAgent
 from localcloud.kubelet.node_status import NodeDescription
@@ -30,6 +30,7 @@ __all__ = [
     "NodeAgent",
     "NodeDescription",
     "Object",
+    "busybox",
     "device_plugin",
     "slipway_exporter",
     "tensorflow_serving",

@@ -90,3 +90,8 @@ def device_plugin() -> Image:
     """NVIDIA's device plugin: what it does, the node's agent does (see `devices`); the container just runs."""
     idle = (sys.executable, "-I", "-S", "-c", "import signal; signal.pause()")
     return Image(pattern="*nvidia/k8s-device-plugin:*", entrypoint=idle, runs_as_root=True)
+
+
+def busybox() -> Image:
+    """Small programs, which the host's own stand for."""
+    return Image(pattern="busybox:*", entrypoint=("sh",), runs_as_root=True)

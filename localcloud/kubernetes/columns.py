@@ -66,8 +66,10 @@ def pod_status(pod: Object) -> str:
     """Returns the STATUS column of a pod: its phase, or why a container is not running."""
     status = pod.get("status") or {}
     text = str(status.get("reason") or status.get("phase", "Unknown"))
-    inits = status.get("initContainerStatuses") or []
+    inits, sidecars = status.get("initContainerStatuses") or [], _sidecars(pod)
     for number, entry in enumerate(inits):
+        if entry["name"] in sidecars and entry.get("started"):
+            continue
         state = entry.get("state") or {}
         reason = (state.get("waiting") or {}).get("reason") or (state.get("terminated") or {}).get("reason")
         if reason and reason not in ("Completed", "PodInitializing"):
@@ -86,13 +88,25 @@ def pod_status(pod: Object) -> str:
     return text
 
 
+def _sidecars(pod: Object) -> set[str]:
+    """The init containers that go on beside the others."""
+    first = pod["spec"].get("initContainers") or []
+    return {container["name"] for container in first if container.get("restartPolicy") == "Always"}
+
+
+def _lasting(pod: Object) -> list[Object]:
+    """The statuses of the containers that are to stay: sidecars count as the others do."""
+    sidecars = [each for each in dig(pod, "status", "initContainerStatuses") or [] if each["name"] in _sidecars(pod)]
+    return [*sidecars, *(dig(pod, "status", "containerStatuses") or [])]
+
+
 def _pod_ready(pod: Object) -> Cell:
-    ready = sum(1 for entry in dig(pod, "status", "containerStatuses") or [] if entry.get("ready"))
-    return f"{ready}/{len(pod['spec']['containers'])}"
+    ready = sum(1 for entry in _lasting(pod) if entry.get("ready"))
+    return f"{ready}/{len(_sidecars(pod)) + len(pod['spec']['containers'])}"
 
 
 def _restarts(pod: Object) -> Cell:
-    statuses = dig(pod, "status", "containerStatuses") or []
+    statuses = _lasting(pod)
     restarts = sum(entry.get("restartCount", 0) for entry in statuses)
     ended = [dig(entry, "lastState", "terminated", "finishedAt") for entry in statuses]
     latest = max((moment for moment in ended if moment), default=None)

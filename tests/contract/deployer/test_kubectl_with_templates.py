@@ -89,7 +89,7 @@ def test_a_version_is_followed_looked_at_scaled_and_deleted(kubectl: Kubectl) ->
     )
     kubectl(*space, "wait", "--for=condition=Available", "deployment/tfs-example-v1", "--timeout=60s")
     assert re.search(r"^tfs-example-v1\s+1/1\s+1\s+1\s", kubectl(*space, "get", "deployments"), re.MULTILINE)
-    assert re.search(r"tfs-example-v1-\S+\s+1/1\s+Running", kubectl(*space, "get", "pods", "-o", "wide"))
+    assert re.search(r"tfs-example-v1-\S+\s+2/2\s+Running", kubectl(*space, "get", "pods", "-o", "wide"))
     assert re.search(r"tfs-example-v1\s+LoadBalancer\s+127\.", kubectl(*space, "get", "services"))
     assert "persistentvolumeclaim/servables" in kubectl(*space, "get", "pvc", "-o", "name")
     described = kubectl(*space, "describe", "deployment", "tfs-example-v1")

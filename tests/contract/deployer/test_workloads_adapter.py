@@ -16,7 +16,7 @@ import pytest
 from deployer.adapters.workloads import KubernetesWorkloads
 from deployer.errors import CloudRefused, ClusterUnreachable
 from deployer.options import ServeOptions
-from deployer.ports import ClusterAccess, PodFailure, Workload
+from deployer.ports import SIDECAR, ClusterAccess, PodFailure, Workload
 from deployer.record import VersionRecord
 from deployer.settings import ServingSettings
 from deployer.templates import Templates
@@ -76,6 +76,15 @@ def versions(aks: AksProcess, model: str) -> dict[str, str]:
                 metadata = item["metadata"]
                 found[f"{plural}/{metadata['name']}"] = str(metadata.get("generation") or metadata["resourceVersion"])
     return found
+
+
+def pods(aks: AksProcess, model: str) -> list[Any]:
+    """The model's pods; read without the adapter."""
+    server = aks.ready["kubernetes_url"].rstrip("/")
+    url = f"{server}/api/v1/namespaces/slipway/pods?labelSelector=app%3D{model}"
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {aks.ready['kubernetes_token']}"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        return list(json.load(answer)["items"])
 
 
 def answers(url: str) -> bool:
@@ -210,6 +219,36 @@ def test_an_image_that_cannot_be_pulled_is_told(workloads: KubernetesWorkloads, 
     workloads.apply(manifests(model, templates=nowhere))
     why = given_up(workloads, model)
     assert why.reason == "ImagePullBackOff" and "nowhere/serving:0" in why.message
+
+
+def with_prefetch(image: str) -> Templates:
+    serving = ServingSettings(image=IMAGE, gpu_image=IMAGE, prefetch_image=image)
+    return Templates(serving, GPU_NODES, "test399", "slipway", 60)
+
+
+def test_with_a_sidecar_that_reads_ahead_a_version_serves(
+    workloads: KubernetesWorkloads, model: str, aks: AksProcess
+) -> None:
+    """The folder of this version is missing, so its reading fails: nobody waits for it, and the pod is ready."""
+    workloads.apply(manifests(model, templates=with_prefetch("busybox:1.37.0")))
+    work = complete(workloads, model)
+    assert (work.pods, work.failure) == (1, None)
+    until(lambda: answers(f"{work.address}/v1/models/{model}/versions/1/metadata"), "its Service leads to the pod")
+    (pod,) = pods(aks, model)
+    (sidecar,) = pod["status"]["initContainerStatuses"]
+    (server,) = pod["status"]["containerStatuses"]
+    assert (sidecar["name"], sidecar["ready"], sidecar["restartCount"]) == ("prefetch", True, 0)
+    assert sidecar["state"]["running"]["startedAt"] <= server["state"]["running"]["startedAt"]
+    workloads.apply(manifests(model))
+    until(lambda: all("initContainers" not in each["spec"] for each in pods(aks, model)), "turned off, it is gone")
+
+
+def test_a_sidecar_whose_image_cannot_be_pulled_is_told_as_what_it_is(
+    workloads: KubernetesWorkloads, model: str
+) -> None:
+    workloads.apply(manifests(model, templates=with_prefetch("nowhere/busybox:0")))
+    why = given_up(workloads, model)
+    assert why.reason == SIDECAR and "ImagePullBackOff" in why.message and "nowhere/busybox:0" in why.message
 
 
 def test_fields_that_another_manager_took_are_taken_back(

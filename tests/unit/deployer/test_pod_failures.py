@@ -1,9 +1,12 @@
 """What keeps a version from serving is told in words, with what the server itself said and what to do about it."""
 
+from typing import Any
+
 import pytest
 
+from deployer.adapters.pods import worst_failure
 from deployer.pod_failures import in_words, said
-from deployer.ports import PodFailure
+from deployer.ports import SIDECAR, PodFailure
 
 NO_GPU = "0/3 nodes are available: 1 node(s) had untolerated taint {slipway: gpu}, 2 Insufficient nvidia.com/gpu."
 NO_CPU = (
@@ -31,6 +34,7 @@ MEMORY = (
         ("ImagePullBackOff", NO_IMAGE, ["cannot be pulled"], ["SLIPWAY_SERVING__GPU_IMAGE"]),
         ("InvalidImageName", "couldn't parse", ["cannot be pulled"], ["SLIPWAY_SERVING__IMAGE"]),
         ("ErrImageNeverPull", "is not present", ["cannot be pulled"], ["SLIPWAY_SERVING__IMAGE"]),
+        ("Sidecar", "ImagePullBackOff: busybox", ["reads the servable ahead", "ImagePullBackOff"], ["PREFETCH_IMAGE", "empty"]),
         ("CreateContainerConfigError", 'configmap "x" not found', ["container cannot be made", "configmap"], ["describe pods"]),
         ("RunContainerError", "no such device", ["container cannot be made"], ["device"]),
         ("OOMKilled", "", ["ran out of memory"], ["SLIPWAY_SERVING__MEMORY"]),
@@ -44,6 +48,29 @@ def test_each_reason_has_its_words_and_its_cure(reason: str, message: str, told:
     words, advice = in_words(PodFailure(reason, message, fatal=True))
     assert all(word in words for word in told), words
     assert all(word in advice for word in hint), advice
+
+
+def waiting(name: str, reason: str) -> dict[str, Any]:
+    return {"name": name, "restartCount": 0, "state": {"waiting": {"reason": reason, "message": "told"}}}
+
+
+@pytest.mark.parametrize(
+    ("first", "server", "failure"),
+    [
+        (waiting("prefetch", "PodInitializing"), "PodInitializing", None),
+        (waiting("prefetch", "ErrImagePull"), "PodInitializing", PodFailure(SIDECAR, "ErrImagePull: told", fatal=False)),
+        (waiting("prefetch", "InvalidImageName"), "PodInitializing", PodFailure(SIDECAR, "InvalidImageName: told", fatal=True)),
+        (waiting("prefetch", "CrashLoopBackOff"), "PodInitializing", PodFailure(SIDECAR, "CrashLoopBackOff: told", fatal=False)),
+        (waiting("prefetch", "CrashLoopBackOff"), "ImagePullBackOff", PodFailure("ImagePullBackOff", "told", fatal=True)),
+        ({"name": "prefetch", "state": {"running": {}}, "ready": True}, "ContainerCreating", None),
+        (waiting("mesh", "CrashLoopBackOff"), "PodInitializing", None),
+    ],
+)  # fmt: skip
+def test_the_sidecars_failure_is_not_taken_for_the_model_servers(
+    first: dict[str, Any], server: str, failure: PodFailure | None
+) -> None:
+    status = {"initContainerStatuses": [first], "containerStatuses": [waiting("tensorflow-serving", server)]}
+    assert worst_failure([{"metadata": {"name": "x"}, "status": status}]) == failure
 
 
 def test_the_words_stand_in_one_line_without_the_logs_own_prefix() -> None:

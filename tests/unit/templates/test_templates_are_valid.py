@@ -81,6 +81,14 @@ def test_what_is_rendered_fits_the_schema_and_keeps_the_policy(choice: dict[str,
         assert breaches(manifest) == []
 
 
+@pytest.mark.parametrize("gpus", [0, 1])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_is_rendered_with_a_read_ahead_fits_the_schema_and_keeps_the_policy(version: str, gpus: int) -> None:
+    for manifest in rendered(gpus=gpus, prefetch_image="example.azurecr.io/busybox:1.37.0"):
+        check(manifest, version)
+        assert breaches(manifest) == []
+
+
 @pytest.mark.parametrize("manifest", [item for item in TEMPLATES if "kserve" not in str(item.id)])
 def test_a_template_keeps_the_policy(manifest: dict[str, Any]) -> None:
     """kserve.yaml has no pod of its own: it is given that of version.yaml."""
