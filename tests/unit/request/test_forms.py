@@ -76,3 +76,8 @@ def test_a_form_that_is_cut_off_is_refused_or_reads_as_the_files_before(
         assert refused.code == "bad_multipart"
     else:
         assert all(name in {file for _, file, _ in parts} for name, _ in found)
+
+
+def test_a_folded_header_is_one() -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="f";\r\n filename="x.jpg"\r\n\r\nabc\r\n--b--\r\n'
+    assert files_in("multipart/form-data; boundary=b", body, most=3) == [("x.jpg", b"abc")]

@@ -1,5 +1,6 @@
 """TensorFlow Serving's REST API through the proxy: its paths, its words, its answers untouched."""
 
+import asyncio
 import gzip
 import json
 
@@ -54,6 +55,19 @@ async def test_each_question_reaches_the_version_it_means(slipway: Slipway, meth
     assert (seen["method"], seen["path"]) == (method, sent)
     assert seen["body"] == (BODY.decode() if method == "POST" else "")
     assert found.version == int(sent.removeprefix("/v1/models/cats/versions/")[0])
+
+
+@pytest.mark.parametrize("path", ["cats:predict", "cats/labels/stable:predict"])
+async def test_who_asks_for_what_serves_gets_what_serves_by_then(path: str, slipway: Slipway) -> None:
+    async with Raw(echo) as gone:
+        slipway.serve(gone.address, rollout=slipway.rolling(2))
+    async with Raw(echo) as server:
+        asked = asyncio.create_task(slipway.relay("POST", path, BODY))
+        await asyncio.sleep(
+            0.7
+        )  # it has met the one that is gone; were it not yet so, it would be answered all the same
+        slipway.serve(server.address, number=2, rollout=None)
+        assert (await asked).version == 2
 
 
 async def test_headers_that_belong_to_the_body_are_passed_on_and_keys_are_not(slipway: Slipway) -> None:
