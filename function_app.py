@@ -72,8 +72,10 @@ async def perform_operation(message: func.QueueMessage) -> None:
 @app.timer_trigger(arg_name="timer", schedule=settings.schedule.sweep)
 def sweep(timer: func.TimerRequest) -> None:
     """Finds what events missed."""
-    application().sweep.run()
-    application().deferred.sweep()
+    try:
+        application().sweep.run()
+    finally:
+        application().deferred.sweep()
 
 
 @app.timer_trigger(arg_name="timer", schedule=settings.schedule.teardown)

@@ -194,7 +194,7 @@ async def _told(name: str, request: Request, call: Callable[[], Awaitable[Reply]
 
 def _measured_model(request: Request, answer: Reply, version: str | None) -> str:
     """The model, where the answer shows that there is one: what is in a path may be any text, and a metric's names are few."""
-    known = version is not None or answer.status in (202, 409, 429) or answer.status >= 500
+    known = version is not None or answer.status in (202, 409) or answer.status >= 500
     name = request.path.partition(":")[0].partition("/")[0]
     return name if known and is_model_name(name) else _UNKNOWN
 

@@ -19,7 +19,7 @@ from exporter import ExportError
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 150.0  # seconds; the lease of a function that was killed is free after sixty
+_PATIENCE = 150.0  # seconds; the lease of a function that was killed is free after thirty
 _PAUSE = 1.0
 
 

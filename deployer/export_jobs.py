@@ -108,13 +108,7 @@ class ExportJobs:
 
     def over(self, job: str) -> None:
         """The Job needs the cluster no more."""
-        self.state.change_cluster(
-            lambda before: (
-                before.but(exports={name: until for name, until in before.exports.items() if name != job})
-                if job in before.exports
-                else before
-            )
-        )
+        self.state.change_cluster(lambda before: before.without_export(job))
 
     def _compute(self, model: str, job: str) -> _Waits | None:
         """Keeps the cluster for the Job, and starts it if it is stopped; what there is to wait for until it runs.

@@ -14,7 +14,7 @@ from deployer.options import IdleOptions, ServeOptions
 from deployer.record import Bridge, ModelRecord, UploadState, VersionRecord
 from deployer.timeline import Document
 
-KEY = "glance2"  # in the metadata; counts up when fields are added or change their meaning
+KEY = "glance3"  # in the metadata; counts up when fields are added or change their meaning
 _TOO_LONG = "-"
 _LONGEST = 6000  # bytes; Azure takes 8 KiB of metadata in all
 
@@ -34,10 +34,12 @@ class Glance(Document):
     desired: int | None = None
     reason: str | None = None
     hint: str | None = None
-    # Of its newest upload; ``due``: when the sweep takes it up again; ``after``: not before this is a look asked for again.
+    # Of its newest upload; ``due``: when the sweep takes it up again; ``job``: a Job has it; ``after``: not before this is a look
+    # asked for again.
     fingerprint: str | None = None
     upload: UploadState | None = None
     due: datetime | None = None
+    job: bool = False
     after: datetime | None = None
     removing: bool = False
     removed: bool = False  # all of it is gone but the record
@@ -65,7 +67,8 @@ def glance_of(record: ModelRecord) -> Glance:
         name=record.name, updated=record.updated, state=state_of(record), settled=record.settled, asleep=record.asleep,
         route=record.route.version if record.route else None, desired=record.desired, reason=reason, hint=hint,
         fingerprint=upload.fingerprint if upload else None, upload=upload.state if upload else None,
-        due=upload.due if upload else None, after=setback.until if setback else None,
+        due=upload.due if upload else None, job=upload is not None and upload.job is not None,
+        after=setback.until if setback else None,
         removing=record.removed is not None and not record.removed.done,
         removed=record.removed is not None and record.removed.done,
         used=max((mark for mark in marks if mark is not None), default=record.updated), changed=record.changed_rung,

@@ -43,7 +43,8 @@ class HandedOver:
             if lease is None:
                 return False
             self._run(stem, job, lease)
-            return True
+        self.state.change_cluster(lambda before: before.without_export(job))
+        return True
 
     def _run(self, stem: str, job: str, lease: Lease) -> None:
         for _ in range(_TRIES):
@@ -69,7 +70,7 @@ class HandedOver:
         """The upload as it lies there, if it is still the one that this Job was given."""
         upload = resolve(stem, self.uploads.listing(stem))
         record = self.state.find(model_name(stem))
-        if upload is None or record is None or record.upload is None or record.removed is not None:
+        if upload is None or record is None or record.upload is None or record.upload.state == "removed":
             return None
         given = (record.upload.fingerprint, record.upload.job) == (upload.fingerprint, job)
         return upload if given else None

@@ -316,6 +316,12 @@ class ClusterRecord(Document):
         """The conversions on it that have not ended, as far as is known."""
         return {job: until for job, until in self.exports.items() if until > now}
 
+    def without_export(self, job: str) -> "ClusterRecord":
+        """The record in which this Job needs the cluster no more."""
+        if job not in self.exports:
+            return self
+        return self.but(exports={name: until for name, until in self.exports.items() if name != job})
+
     @property
     def leaving(self) -> Literal["pool", "cluster"] | None:
         """What the operation under way takes away."""

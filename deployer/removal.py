@@ -69,12 +69,14 @@ class Removals:
                 self.workloads.delete_job(status.job)
         return self.finish(model)
 
-    def retire(self, model: str, *, by: str, why: str) -> None:
-        """Nothing of the model serves any more; its versions stay, and can be gone back to."""
+    def retire(self, model: str, fingerprint: str | None, *, by: str, why: str) -> None:
+        """Nothing of the model serves any more, if this is its newest upload still; its versions can be gone back to."""
         now = self.clock()
 
         def retired(record: ModelRecord) -> ModelRecord:
             if record.removed is not None or record.upload is None or record.upload.state == "deleted":
+                return record
+            if record.upload.fingerprint != fingerprint:  # it has been dropped anew meanwhile
                 return record
             # Not settled before its objects are gone, so that a lost message is asked for again.
             leaving = record.rollout or (

@@ -3,6 +3,7 @@
 An upload is taken up by the next sweep: a conversion takes longer than an HTTP request may.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -22,6 +23,7 @@ class Retries:
 
     state: State
     queue: RolloutQueue
+    drop: Callable[[str], None]  # a Job that is not wanted any more
     clock: Clock
 
     def retry(self, model: str, *, by: str) -> ModelRecord:
@@ -32,7 +34,7 @@ class Retries:
             SlipwayError: ``nothing_to_retry`` (409).
         """
         now = self.clock()
-        self.state.model(model)
+        status = self.state.model(model).upload
 
         def retried(record: ModelRecord) -> ModelRecord:
             upload = record.upload
@@ -65,6 +67,8 @@ class Retries:
                 f"'slipway status {model}' shows where it stands; upload the model again to convert it anew.",
                 status=HTTPStatus.CONFLICT,
             )  # fmt: skip
+        if status is not None and status.job is not None and record.upload is not None and record.upload.job is None:
+            self.drop(status.job)
         if not record.settled:
             self.queue.ask(model)
         return record

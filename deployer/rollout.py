@@ -232,7 +232,11 @@ class Rollouts:
                 return before.but(rollout=status.but(step=name, since=now, looked=looked, message=message))
             return before.but(rollout=status.but(step=name, looked=looked, message=message))
 
-        return self.state.change(record.name, lambda before: _chained(noted(before).with_stages(*ended), chain))
+        def written(before: ModelRecord) -> ModelRecord:
+            after = noted(before).with_stages(*ended)
+            return after if isinstance(step, Settled) else _chained(after, chain)  # which asks for no other look
+
+        return self.state.change(record.name, written)
 
 
 def _chained(record: ModelRecord, chain: str) -> ModelRecord:

@@ -52,7 +52,9 @@ class Sweep:
                 self.queue.ask(glance.name)
         found = newest_uploads(self.store.listing(""))
         due = [upload for upload in found.values() if self._due(upload, glances.get(upload.model))]
-        for upload in due[:_TAKEN]:
+        at_jobs = [upload for upload in due if upload.model in glances and glances[upload.model].job]
+        others = [upload for upload in due if upload not in at_jobs]
+        for upload in (*others[:_TAKEN], *at_jobs):  # a look at a Job takes no conversion's time
             log.info("sweep: '%s' is to be taken", upload.primary.name)
             self._each(upload.primary.name, lambda blob=upload.primary.name: self.uploads.take(blob))  # type: ignore[misc]
         for glance in glances.values():
@@ -61,7 +63,7 @@ class Sweep:
         if self.retire_deleted:
             for glance in glances.values():
                 if glance.name not in found and glance.upload not in (None, "deleted", "removed", *AT_WORK):
-                    self.removals.retire(glance.name, by="sweep", why="Its upload was deleted.")
+                    self.removals.retire(glance.name, glance.fingerprint, by="sweep", why="Its upload was deleted.")
 
     def _each(self, what: str, call: Callable[[], object]) -> None:
         """Calls; what may heal is tried again by the next sweep, and the others have their turn now."""

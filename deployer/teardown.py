@@ -16,7 +16,7 @@ from datetime import date, datetime, timedelta
 from deployer.activity import gather, last_requests
 from deployer.bridging import Bridges
 from deployer.economy import Costs
-from deployer.errors import ClusterDeleted, Conflict
+from deployer.errors import CloudRefused, ClusterDeleted, ClusterUnreachable, Conflict
 from deployer.forecast import Coming, Situation, forecast
 from deployer.glance import Glance, glance_of
 from deployer.idle import (
@@ -118,8 +118,8 @@ class Teardown:
             if brought_back or not isinstance(decision, Stay | Withheld):
                 models = self._models()
             self.ledger.look(self.cluster.state(), self.state.cluster(), models)
-            self.bridges.run(models)
-            return decision
+        self.bridges.run(models)  # outside: they are proven by slow answers, and wakes need the lease
+        return decision
 
     def _unless_lost(self, decision: Decision) -> Decision:
         """Takes nothing from under models that may be running while nothing is remembered of them."""
@@ -276,7 +276,10 @@ class Teardown:
         now = self.clock()
         for model in models:
             if model.asleep and model.changed is not None and now - model.changed < _UNFINISHED:
-                self._scale_down(model.name, recheck=True)
+                try:
+                    self._scale_down(model.name, recheck=True)
+                except (CloudRefused, ClusterUnreachable) as error:  # of no concern to the pool, which Azure takes away
+                    log.warning("idle: '%s' is not scaled down yet: %s", model.name, error.message)
 
     def _scale_down(self, model: str, *, recheck: bool = False) -> None:
         """Scales all of a model's versions to 0; with ``recheck``, if its record says still that it is asleep."""

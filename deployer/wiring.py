@@ -105,7 +105,7 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     )  # fmt: skip
     uploads = Uploads(state, documents, store, queue, attempts, jobs, repairs, _upload_policy(settings), _now)
     removals = Removals(state, documents, store, servables, cluster, workloads, queue, _now)
-    retries = Retries(state, queue, _now)
+    retries = Retries(state, queue, jobs.drop, _now)
     executor = Executor(state, cluster, workloads, servables, store, TensorFlowServing(), templates, _now)
     bridges = Bridges(state, cluster, workloads, servables, TensorFlowServing(), templates, settings.bridge.enabled)
     rollouts = Rollouts(

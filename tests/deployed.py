@@ -240,7 +240,7 @@ class Deployed:
         self.removals = Removals(
             self.state, self.documents, self.store, self.servables, self.azure, self.kubernetes, self.queue, clock
         )
-        self.retries = Retries(self.state, self.queue, clock)
+        self.retries = Retries(self.state, self.queue, export_jobs.drop, clock)
         self.sweep = Sweep(
             self.state, self.documents, self.store, self.uploads, self.removals, self.queue, timedelta(seconds=60),
             self.retire_deleted, clock,

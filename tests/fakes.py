@@ -16,7 +16,7 @@ from pathlib import Path
 from deployer.errors import Conflict, LeaseLost
 from deployer.ports import BlobRef, StoredDocument
 
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=30)
 
 
 class Killed(BaseException):

@@ -4,6 +4,7 @@ The body is searched, never walked, and every count has a bound: a body of many 
 breaks is refused as quickly as a good one is read.
 """
 
+import re
 from collections.abc import Iterator
 from http import HTTPStatus
 
@@ -14,7 +15,7 @@ from deployer.request.images import EXAMPLE
 
 _MAX_BOUNDARY = 70  # RFC 2046, 5.1.1
 _MAX_CONTENT_TYPE = 1000
-_MAX_HEADERS = 8192  # bytes, of one part
+_MAX_HEADERS = 2048  # bytes, of one part
 _MAX_PREAMBLE = 1024  # bytes; no client that is known sends one
 _PARTS_BESIDE_FILES = 16
 _MISTAKABLE = 1000  # lines in files that begin as the boundary does, and go on otherwise
@@ -93,7 +94,8 @@ def _is_end(body: bytes, at: int) -> bool:
 def _file_name(headers: bytes) -> str | None:
     """The name of the file that a part with these headers is; None for a field."""
     named: dict[str, str] = {}
-    for line in headers.decode("utf-8", errors="replace").split("\r\n"):
+    text = re.sub(r"\r\n[ \t]+", " ", headers.decode("utf-8", errors="replace"))  # a folded header is one line
+    for line in text.split("\r\n"):
         name, _, value = line.partition(":")
         named.setdefault(name.strip().lower(), value.strip())
     kind, options = parse_options_header(named.get("content-disposition", ""))

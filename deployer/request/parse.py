@@ -1,11 +1,10 @@
 """What a classification request asks for. Pure."""
 
 import asyncio
-import os
 import re
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -40,10 +39,7 @@ class Wanted:
     version: int | None = None
     hold_seconds: float = 0.0
     session: str | None = None
-
-    def settled(self) -> "Wanted":
-        """The same, for a request that is sent again: it does not change sides between one attempt and the next."""
-        return self if self.session is not None else replace(self, session=os.urandom(8).hex())
+    stable: bool = False  # the version that serves, whichever that is by then; never the one on trial
 
 
 @dataclass(frozen=True)
@@ -103,7 +99,7 @@ def check_size(body: bytes, settings: ProxySettings) -> None:
 
 def is_packed(headers: Mapping[str, str]) -> bool:
     """Whether the body is of the one encoding that TensorFlow Serving unpacks."""
-    return headers.get("content-encoding", "").strip().lower() == "gzip"
+    return "gzip" in headers.get("content-encoding", "").lower()
 
 
 def check_unpacked(body: bytes, settings: ProxySettings) -> None:

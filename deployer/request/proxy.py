@@ -3,14 +3,14 @@
 A request that gets no answer is sent once more, on another connection and along the route as it is by then, when a server is
 there to take it: a prediction changes nothing, so that repeating it does no harm, but a server that is merely slow is not asked
 twice. So a version that gives its place to the next, or a server that starts anew, costs its callers time, not answers. What a
-version on trial fails to answer, in whatever way, is counted against it and answered by the version that serves.
+version on trial does not answer, or answers with a 5xx, is counted against it and answered by the version that serves.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -135,7 +135,8 @@ class Proxy:
     async def _fetched(self, model: str, text: str) -> bytes:
         url = remote.allowed(text, self._settings)
         await self._routes.record(model)
-        data = await remote.fetch((await self._connections.sessions()).single, url, self._settings)
+        with self._bodies.one(self._settings.max_body_mb << 20):  # its size is not known before
+            data = await remote.fetch((await self._connections.sessions()).single, url, self._settings)
         images.check([("what 'url' names", data)], max_pixels=self._settings.max_pixels)
         return data
 
@@ -160,7 +161,14 @@ class Proxy:
             breaker: Breaker | None = None
             sends, pooled = 0, True
             while True:
-                sent, stable = outgoing(record, target), beside(record, target, wanted)
+                stable = beside(record, target, wanted)
+                try:
+                    sent = outgoing(record, target)
+                except BadRequest:  # the one on trial may be no classifier
+                    if stable is None:
+                        raise
+                    target, breaker = stable, None
+                    continue
                 if breaker is None:
                     breaker = self._breakers.of(model, target.version, target.address)
                     try:
@@ -182,15 +190,15 @@ class Proxy:
                     target, breaker = stable, None
                     continue
                 except Lost as error:
-                    sends, wanted = sends + error.taken, wanted.settled()
+                    sends += error.taken
                     if stable is not None and not pooled:
                         self._failed(model, record, target, breaker)
-                        target, breaker = stable, None
+                        target, breaker, sends = stable, None, min(sends, _SENDS - 1)
                         continue
                     if stable is not None:  # it may have been the connection's fault
                         pooled = False
                         continue
-                    found = None
+                    found, wanted = None, replace(wanted, stable=True)
                     if sends < _SENDS and self._monotonic() < give_up:
                         found = await self._recovery.server(model, wanted, target, deadline=deadline, give_up=give_up)
                     if found is None:

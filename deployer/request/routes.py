@@ -145,7 +145,7 @@ def _chosen(record: ModelRecord, route: Route, wanted: Wanted) -> Target:
         if wanted.version != route.version:
             raise _not_running(record, wanted.version)
         return stable
-    if canary is not None and _draw(record.name, canary.version, wanted.session) < canary.share:
+    if canary is not None and not wanted.stable and _draw(record.name, canary.version, wanted.session) < canary.share:
         return Target(canary.version, canary.address)
     return stable
 

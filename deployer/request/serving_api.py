@@ -52,8 +52,8 @@ class ServingCall:
             return self.wanted
         version = None
         match self.label, record.route:
-            case "stable", route:
-                version = route.version if route is not None else record.desired
+            case "stable", route if route is not None or record.desired is not None:
+                return replace(self.wanted, stable=True)
             case "canary", route if route is not None and route.canary is not None:
                 version = route.canary.version
         if version is None:

@@ -162,7 +162,7 @@ async def test_a_host_that_is_killed_at_any_moment_loses_nothing_and_doubles_not
             stormy = group.create_task(storm(place, chosen, lambda: killed.update(["host"])))
         await place.host.ready()
         records = await converged(place, last)
-        await until(lambda: asyncio.to_thread(lambda: not place.leased()), seconds=90)
+        assert await until(lambda: asyncio.to_thread(lambda: not place.leased()), seconds=90), place.leased()
         await place.host.children_gone()
     finally:
         stop.set()
@@ -178,7 +178,6 @@ async def test_a_host_that_is_killed_at_any_moment_loses_nothing_and_doubles_not
     assert set(asking.answered) == set(models)
     assert watch.partial == []
     assert place.poisoned() == {}
-    assert place.leased() == []
     live = set()
     for model in models:
         record, mine = records[model], [Upload(model, index) for index, name in enumerate(order, 1) if name == model]

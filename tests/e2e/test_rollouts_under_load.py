@@ -140,7 +140,7 @@ async def test_no_request_fails_while_versions_surge_are_tried_and_replaced(
 
         # Canary: a share first, which is honoured; judged by what the proxy saw.
         began = time.time()
-        drop("v1", f"rollout: canary\ncanary: {{share: {_SHARE}, minutes: 0.1}}\n")
+        drop("v1", f"rollout: canary\ncanary: {{share: {_SHARE}, minutes: 0.2}}\n")
         await client.serves("digits", 1)
         await settled(client)
         tried = moment(await decided(client, "digits", "v1 on trial"))
@@ -149,6 +149,7 @@ async def test_no_request_fails_while_versions_surge_are_tried_and_replaced(
         cached = 2 * float(QUICK_FIGURES["SLIPWAY_PROXY__ROUTE_CACHE_SECONDS"])  # a route is used for so long at most
         trial = [answer for answer in running.since(tried + cached) if answer.at < moment(passed)]
         sides = Counter(answer.version for answer in trial)
+        assert len(trial) >= 40, "too few answers to tell a share"
         assert abs(sides[1] / len(trial) - _SHARE / 100) < 0.2, sides
         figures = re.search(r"on trial 0 of (\d+) requests failed", passed["why"])
         assert figures is not None, passed

@@ -174,7 +174,7 @@ async def test_a_job_that_takes_too_long_is_ended_and_one_that_has_ended_is_not_
     await client.add_node("n")
     container = {"name": "slow", "image": "busybox:1.37", "command": ["sleep", "60"]}
     spec = {
-        "backoffLimit": 3, "activeDeadlineSeconds": 1, "ttlSecondsAfterFinished": 2,
+        "backoffLimit": 3, "activeDeadlineSeconds": 5, "ttlSecondsAfterFinished": 2,
         "template": {"spec": {"restartPolicy": "Never", "containers": [container]}},
     }  # fmt: skip
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "slow"}, "spec": spec}

@@ -250,17 +250,36 @@ async def test_a_canary_that_is_gone_costs_its_callers_nothing(slipway: Slipway,
     assert slipway.state.figures("cats", slipway.world.now)[2] == Figures(4, 3)
 
 
-async def test_where_neither_side_of_a_canary_answers_callers_are_told_soon(slipway: Slipway) -> None:
-    """A request that is sent again stays on one side, and does not go to and fro until its time is over."""
+@pytest.mark.parametrize("session", [None, "somebody"])
+async def test_where_neither_side_of_a_canary_answers_callers_are_told_soon(
+    session: str | None, slipway: Slipway
+) -> None:
+    """A request that the canary failed stays with the version that serves, and does not go to and fro."""
     async with ModelServer(answering) as gone:
         slipway.serve(gone.address)
-    async with ModelServer(answering) as canary:
-        slipway.try_canary(2, canary.address, 50)
-    for _ in range(10):
-        with pytest.raises((Unavailable, TryLater)):
-            await slipway.ask()
-    reads = [effect for effect in slipway.world.effects if effect.name == "documents.read"]
-    assert len(reads) <= 10 * 4 + 2
+    async with ModelServer(failing) as canary:
+        slipway.try_canary(2, canary.address, 100)
+        for _ in range(3):
+            with pytest.raises((Unavailable, TryLater)):
+                await slipway.ask(session=session)
+        assert len(canary.asked) <= 3
+    await slipway.figures.written()
+    assert slipway.state.figures("cats", slipway.world.now)[2] == Figures(3, 3)
+
+
+async def test_what_a_canary_cuts_off_takes_nothing_of_the_patience_with_the_version_that_serves(
+    server: ModelServer,
+) -> None:
+    slipway = Slipway(SETTINGS.model_copy(update={"recovery_seconds": 30, "timeout_seconds": 30}))
+    async with ModelServer(answering) as restarting:
+        slipway.serve(restarting.address)
+    async with ModelServer(hanging_up) as canary:
+        slipway.try_canary(2, canary.address, 100)
+        asked = asyncio.create_task(slipway.ask())
+        await until(lambda: bool(canary.asked))
+        slipway.serve(server.address)
+        assert (await asked).version == 1
+    await slipway.proxy.close()
 
 
 @pytest.mark.parametrize(("share", "version"), [(0, 1), (100, 2)])
