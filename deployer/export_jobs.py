@@ -18,11 +18,11 @@ from deployer.errors import CloudRefused, ClusterUnreachable, SlipwayError, Unav
 from deployer.job_failures import JobFailure, told
 from deployer.operations import begin_wake, refusals_noted, settle_operation
 from deployer.options import ServeOptions
-from deployer.ports import Clock, Cluster, JobState, Nodes, PodFailure, Workloads
-from deployer.record import ModelRecord, VersionRecord
+from deployer.ports import Clock, Cluster, Documents, JobState, Nodes, PodFailure, Workloads
+from deployer.record import ClusterRecord, ModelRecord, VersionRecord
 from deployer.resolution import Upload
 from deployer.state import State
-from deployer.steps import AwaitCluster, AwaitRestart, ClusterView, RolloutPolicy, WakeCluster
+from deployer.steps import AwaitCluster, AwaitRestart, ClusterView, RolloutPolicy, Step, WakeCluster
 from deployer.telemetry import logger
 
 log = logger(__name__)
@@ -56,6 +56,7 @@ class ExportJobs:
     """Conversions as Jobs. ``render`` gives the objects for a model, the stem of its upload, and the Job's name."""
 
     state: State
+    documents: Documents
     cluster: Cluster
     workloads: Workloads
     render: Render
@@ -110,34 +111,42 @@ class ExportJobs:
         self.state.change_cluster(lambda before: before.without_export(job))
 
     def _compute(self, model: str, job: str) -> _Waits | None:
-        """Keeps the cluster for the Job, and starts it if it is stopped; what there is to wait for until it runs."""
-        now = self.clock()
+        """Keeps the cluster for the Job, and starts it if it is stopped; what there is to wait for until it runs.
+
+        Both under the cluster's lease, which rollouts and the idle ladder take as well: nothing is ordered of Azure twice, and
+        the cluster is not stopped by a decision that did not see the Job.
+        """
         known = settle_operation(self.state, self.cluster, self.clock)
-        if job not in known.exports:
-            until = now + self.compute.cluster_limit + self.policy.deadline
-            self.state.change_cluster(lambda before: before.but(exports=before.exporting(now) | {job: until}))
-        state = self.cluster.state()
+        if job in known.exports and not isinstance(step := self._first(model, known), WakeCluster):
+            return _waits(step)
+        with self.documents.lease("cluster") as held:
+            if held is None:
+                return _Waits("another instance is at the cluster", for_cluster=True)
+            now = self.clock()
+            known = settle_operation(self.state, self.cluster, self.clock)
+            if job not in known.exports:
+                until = now + self.compute.cluster_limit + self.policy.deadline
+                known = self.state.change_cluster(
+                    lambda before: before.but(exports=before.exporting(now) | {job: until})
+                )
+            step = self._first(model, known)
+            if not isinstance(step, WakeCluster):
+                return _waits(step)
+            held.check()
+            with refusals_noted(self.state, self.clock):
+                begin_wake(self.state, self.cluster, step, by=model, why="its conversion needs the cluster", now=now)
+            return _Waits("the cluster is starting", for_cluster=True)
+
+    def _first(self, model: str, known: ClusterRecord) -> Step | None:
+        """The step by which the cluster comes to run; None where it does."""
+        now, state = self.clock(), self.cluster.state()
         # Whether the API answers is found out by asking it; the Job takes no GPU, so no node need be looked at.
         view = ClusterView(
             state, Nodes(0, 0, 0), known.failure, known.failed, known.again, known.refused,
             known.slept if known.rung == "stopped" else None, known.leaving,
         )  # fmt: skip
         on_cpu = VersionRecord(version=0, identity="", state="publishing", created=now, serve=ServeOptions(gpus=0))
-        match compute_first(ModelRecord(name=model, updated=now), on_cpu, view, self.compute, now):
-            case None:
-                return None
-            case WakeCluster() as step:
-                with refusals_noted(self.state, self.clock):
-                    begin_wake(
-                        self.state, self.cluster, step, by=model, why="its conversion needs the cluster", now=now
-                    )
-                return _Waits("the cluster is starting", for_cluster=True)
-            case AwaitCluster(message):
-                return _Waits(message, for_cluster=True)
-            case AwaitRestart(message):
-                return _Waits(message, for_cluster=True)
-            case step:
-                raise AssertionError(f"{step} is no step before a Job")
+        return compute_first(ModelRecord(name=model, updated=now), on_cpu, view, self.compute, now)
 
     def _job(self, upload: Upload, job: str, *, begun: bool) -> _Waits | JobFailure | None:
         """The Job, made if it is not there: what its pod waits for, or why it failed."""
@@ -164,3 +173,14 @@ class ExportJobs:
                 return _Waits(told(failure, job).reason)
             case _:
                 return None
+
+
+def _waits(step: Step | None) -> _Waits | None:
+    """What the Job waits for, if this comes first."""
+    match step:
+        case None:
+            return None
+        case AwaitCluster(message) | AwaitRestart(message):
+            return _Waits(message, for_cluster=True)
+        case _:
+            raise AssertionError(f"{step} is no step before a Job")

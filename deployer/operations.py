@@ -27,6 +27,7 @@ def settle_operation(state: State, cluster: Cluster, clock: Clock) -> ClusterRec
     if found.running:
         return record
     at = clock()
+    still_stopped = found.failure is not None and operation.kind == "start" and cluster.state().power == "Stopped"
 
     def ended(now: ClusterRecord) -> ClusterRecord:
         if now.operation != operation:
@@ -35,6 +36,8 @@ def settle_operation(state: State, cluster: Cluster, clock: Clock) -> ClusterRec
         if found.failure is None:
             grown = operation.kind == "pool"
             return after.but(failure=None, failed=None, again=None, refused=() if grown else now.refused)
+        if still_stopped:
+            after = after.but(rung="stopped", slept=operation.slept)
         return _failed(after, found.failure, at, operation.pool, None)
 
     return state.change_cluster(ended)
@@ -67,7 +70,8 @@ def begin_wake(
     cause = Cause(by=f"model {by}", why=why, at=now)
     state.change_cluster(
         lambda before: noting(before).but(
-            operation=operation, rung=None, slept=None, woke=now, cause=before.cause if before.wakes else cause,
+            operation=operation.but(slept=before.slept) if step.start else operation, rung=None, slept=None, woke=now,
+            cause=before.cause if before.wakes else cause,
             refused=() if step.pool in before.refused else before.refused,  # all were: another round
         )
     )  # fmt: skip

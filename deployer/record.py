@@ -242,6 +242,7 @@ class Operation(Document):
     target: int | None = None
     by: str = ""
     pool: str | None = None  # that is given nodes
+    slept: datetime | None = None  # of a start: when the cluster had gone to where it is brought up from
 
 
 class Wake(Document):

@@ -57,6 +57,9 @@ class Sweep:
         for upload in (*others[:_TAKEN], *at_jobs):  # a look at a Job takes no conversion's time
             log.info("sweep: '%s' is to be taken", upload.primary.name)
             self._each(upload.primary.name, lambda blob=upload.primary.name: self.uploads.take(blob))  # type: ignore[misc]
+        for glance in glances.values():
+            if glance.name not in found and glance.upload in AT_WORK and self._at_rest(glance):
+                self._each(glance.name, lambda name=glance.name: self.uploads.gone(name))  # type: ignore[misc]  # bound
         if self.retire_deleted:
             for glance in glances.values():
                 if glance.name not in found and glance.upload not in (None, "deleted", "removed", *AT_WORK):
@@ -79,7 +82,9 @@ class Sweep:
         now = self.clock()
         if glance is None or glance.fingerprint != upload.fingerprint:
             return now - upload.primary.modified >= self.grace
-        if glance.due is not None:
-            return now >= glance.due
-        # At work, or killed at it: the lease tells.
-        return glance.upload in AT_WORK and now - glance.updated >= self.grace
+        return (glance.due is not None or glance.upload in AT_WORK) and self._at_rest(glance)
+
+    def _at_rest(self, glance: Glance) -> bool:
+        """Whether an upload is to be looked at again by now, or may have been killed at work: then the lease tells."""
+        now = self.clock()
+        return now >= glance.due if glance.due is not None else now - glance.updated >= self.grace

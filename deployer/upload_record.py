@@ -86,10 +86,10 @@ def taken_on(record: ModelRecord, upload: Upload, now: datetime, *, job: str) ->
     return record.but(upload=begins.but(stages=merged(status.stages, [waited])))
 
 
-def withdrawn(record: ModelRecord, job: str, now: datetime) -> ModelRecord:
-    """What this Job was converting has been removed from the drop container."""
+def withdrawn(record: ModelRecord, fingerprint: str, now: datetime) -> ModelRecord:
+    """The upload that was at work has been removed from the drop container."""
     status = record.upload
-    if status is None or status.job != job:
+    if status is None or status.fingerprint != fingerprint or status.state not in AT_WORK:
         return record
     reason, hint = "It was removed while it was converted.", "Upload it again."
     status = status.but(state="failed", at=now, reason=reason, hint=hint, due=None, job=None)

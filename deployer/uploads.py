@@ -17,7 +17,7 @@ from deployer.errors import Conflict, LeaseLost, UploadRefused
 from deployer.export_jobs import ExportJobs
 from deployer.names import Part, part_of
 from deployer.ports import BlobRef, Clock, Documents, Lease, RolloutQueue, UploadStore
-from deployer.record import ENDED, ModelRecord
+from deployer.record import AT_WORK, ENDED, ModelRecord
 from deployer.repair import Repair
 from deployer.resolution import Upload, resolve
 from deployer.state import State
@@ -88,6 +88,12 @@ class Uploads:
             self.queue.ask(model, delay_seconds=self.jobs.policy.look_again_seconds, job=job)
         else:
             self.jobs.over(job)
+
+    def gone(self, model: str) -> None:
+        """Ends what was at work on an upload that was deleted, unless it goes on: whoever is at it finds that out."""
+        record = self.state.find(model)
+        if record is not None and record.upload is not None:
+            self.take(record.upload.blob)
 
     def given_up(self, blob: str) -> None:
         """The platform gives up on this blob's event: what its upload came to is recorded, for whoever asks."""
@@ -185,14 +191,15 @@ class Uploads:
             self.attempts.set_back(upload, failed.reason, failed.hint)
 
     def _withdraw(self, part: Part) -> None:
-        """Ends the Job of an upload that is gone."""
+        """Ends the attempt at an upload that is gone, and its Job: who holds the lease knows that nobody else is at it."""
         record = self.state.find(part.model)
         status = record.upload if record is not None else None
-        if status is None or status.job is None or part_of(status.blob).stem != part.stem:
+        if status is None or status.state not in AT_WORK or part_of(status.blob).stem != part.stem:
             return
-        job, now = status.job, self.clock()
-        self.jobs.drop(job)
-        self.state.change(part.model, lambda before: upload_record.withdrawn(before, job, now))
+        fingerprint, now = status.fingerprint, self.clock()
+        if status.job is not None:
+            self.jobs.drop(status.job)
+        self.state.change(part.model, lambda before: upload_record.withdrawn(before, fingerprint, now))
 
     def _end_superseded(self, part: Part) -> None:
         """Deletes the Job that holds the lease, if what it converts has been overwritten or removed meanwhile."""

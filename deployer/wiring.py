@@ -100,7 +100,7 @@ def build(settings: Settings, environment: Mapping[str, str], credential: TokenC
     repairs = Repair(state, store, servables, cluster, workloads, queue, _now)
     templates = _templates(settings, blobs)
     jobs = ExportJobs(
-        state, cluster, workloads, _job_template(settings, templates, environment), _job_policy(settings),
+        state, documents, cluster, workloads, _job_template(settings, templates, environment), _job_policy(settings),
         _rollout_policy(settings), _now,
     )  # fmt: skip
     uploads = Uploads(state, documents, store, queue, attempts, jobs, repairs, _upload_policy(settings), _now)

@@ -213,7 +213,9 @@ class Deployed:
         attempts = Attempts(self.state, self.store, conversion, DEQUEUES, timedelta(minutes=1), clock)
         export = ExportSettings(job_image="slipway-exporter:1")
         render = JobTemplate(templates, export, UploadSettings(), {}, {"AzureWebJobsStorage": "a=b"})
-        export_jobs = ExportJobs(self.state, self.azure, self.kubernetes, render, self.jobs, POLICY, clock)
+        export_jobs = ExportJobs(
+            self.state, self.documents, self.azure, self.kubernetes, render, self.jobs, POLICY, clock
+        )
         self.handed_over = HandedOver(self.state, self.documents, self.store, attempts, clock)
         repairs = Repair(self.state, self.store, self.servables, self.azure, self.kubernetes, self.queue, clock)
         self.uploads = Uploads(

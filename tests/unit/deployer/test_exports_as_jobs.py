@@ -11,6 +11,7 @@ from deployer.idle import Stay, StopCluster
 from deployer.ports import PodFailure
 from exporter import NotAModel, Stage, TimedOut
 from tests.deployed import IDLE, IN_FUNCTION, Deployed
+from tests.fakes import Effect
 
 AS_JOB = replace(IN_FUNCTION, where="job")
 OUT_OF_MEMORY = PodFailure("OOMKilled", "exit status 137", fatal=False)
@@ -184,6 +185,83 @@ def test_a_stopped_cluster_is_started_for_it(deployed: Deployed) -> None:
     assert upload(deployed)[:2] == ("converting", "the cluster is starting")
     deployed.run()
     assert deployed.serving("cats") == 1
+
+
+def test_two_that_need_a_stopped_cluster_at_once_start_it_once() -> None:
+    deployed = Deployed(gpus=2, pool_count=2, jobs=AS_JOB)
+    deployed.cluster.begin_stop()
+    deployed.run(60)
+    for name, content in (("cats", "one"), ("dogs", "two")):
+        deployed.store.drop(f"{name}.keras", content, event=False)
+    meanwhile = iter(["dogs.keras"])
+
+    def between(effect: Effect) -> None:
+        if effect.name == "cluster.state":
+            for blob in meanwhile:
+                deployed.uploads.take(blob)
+
+    deployed.world.watch = between
+    deployed.uploads.take("cats.keras")
+    assert not list(meanwhile)
+    dogs = deployed.record("dogs").upload
+    assert dogs is not None and dogs.reason == "another instance is at the cluster"
+    assert [effect.name for effect in deployed.world.effects].count("cluster.begin_start") == 1
+    assert deployed.state.cluster().failure is None
+    deployed.run()
+    assert (deployed.serving("cats"), deployed.serving("dogs")) == (1, 1)
+    assert [effect.name for effect in deployed.world.effects].count("cluster.begin_start") == 1
+
+
+def test_a_look_that_saw_the_cluster_stopped_looks_again_before_it_starts_it(deployed: Deployed) -> None:
+    """A Job that is known already looks first, and takes the cluster's lease only where something is to be ordered."""
+    deployed.store.drop("cats.keras", "one", event=False)
+    deployed.uploads.take("cats.keras")
+    job = the_job(deployed)
+    deployed.cluster.begin_stop()
+    deployed.world.pass_time(60)
+    orders = iter(["start"])
+
+    def before(effect: Effect) -> None:
+        if effect.name == "documents.lease" and effect.subject == "cluster":
+            for _ in orders:
+                deployed.cluster.begin_start()  # another instance, which has left the lease by now
+
+    deployed.world.watch = before
+    deployed.uploads.look("cats", job)
+    assert not list(orders) and deployed.state.cluster().failure is None
+    assert [effect.name for effect in deployed.world.effects].count("cluster.begin_start") == 1
+    deployed.run()
+    assert deployed.serving("cats") == 1
+
+
+def test_a_job_that_comes_while_the_ladder_stops_the_cluster_waits_and_runs_on_it_later(deployed: Deployed) -> None:
+    deployed.drop("cats.keras", "one")
+    for _ in range(40):
+        deployed.run(299)
+        if isinstance(deployed.teardown.decide(), StopCluster):
+            break
+        deployed.tick()
+    arrivals = iter(["dogs.keras"])
+
+    def during(effect: Effect) -> None:  # after the ladder's last look, before its order
+        if (
+            effect.subject == "cluster.json"
+            and b"empty for long enough" in deployed.documents.blobs["cluster.json"].data
+        ):
+            for blob in arrivals:
+                deployed.store.drop(blob, "dog", event=False)
+                deployed.uploads.take(blob)
+
+    made = len(deployed.kubernetes.jobs)
+    deployed.world.watch = during
+    assert isinstance(deployed.teardown.run(), StopCluster) and not list(arrivals)
+    assert len(deployed.kubernetes.jobs) == made and deployed.cluster.state().busy
+    deployed.world.watch = lambda effect: None
+    for _ in range(60):
+        deployed.run(60)
+        deployed.sweep.run()
+    dogs = deployed.record("dogs").upload
+    assert dogs is not None and (dogs.state, dogs.attempts) == ("serving", 1)
 
 
 def test_a_cluster_that_does_not_come_is_told(deployed: Deployed) -> None:

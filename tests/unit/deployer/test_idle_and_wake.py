@@ -232,3 +232,21 @@ def test_a_cluster_is_deleted_only_with_setting_and_tag_and_models_stay() -> Non
     idle(deployed, HOUR / 2)
     assert deployed.cluster.gone
     assert (dict(deployed.servables.blobs), deployed.record("cats").desired) == (files, 1)
+
+
+def test_after_a_start_that_failed_the_cluster_is_known_to_be_stopped_since_it_was(deployed: Deployed) -> None:
+    idle(deployed, 2 * HOUR)
+    before, estimate = deployed.state.cluster(), deployed.waker.estimate(deployed.record("cats"))
+    deployed.run(HOUR / 2)
+    deployed.cluster.failures = ["azure_capacity: no machines"] * 99
+    deployed.request("cats")
+    deployed.run(HOUR)  # the rollout is given up
+    deployed.cluster.failures = []
+    assert deployed.tick() == Stay("the cluster is stopped")
+    after = deployed.state.cluster()
+    assert (after.rung, after.slept, after.operation) == ("stopped", before.slept, None) and after.slept is not None
+    assert deployed.record("cats").asleep and "azure_capacity" in str(after.failure)
+    assert deployed.waker.estimate(deployed.record("cats")).eta_seconds == estimate.eta_seconds
+    deployed.cluster.may_delete = True
+    deployed.teardown = replace(deployed.teardown, policy=replace(IDLE, delete_after=timedelta(hours=2)))
+    assert "DeleteCluster" in idle(deployed, HOUR)

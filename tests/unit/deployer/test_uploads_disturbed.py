@@ -422,6 +422,50 @@ def test_a_deleted_upload_retires_its_model_only_if_so_configured(configured: bo
         assert (deployed.serving("cats"), versions(deployed)) == (1, [1])
 
 
+@pytest.mark.parametrize("configured", [False, True])
+@pytest.mark.parametrize("cut_short", ["set back", "killed"])
+def test_an_upload_that_is_deleted_before_its_next_attempt_is_at_work_no_more(cut_short: str, configured: bool) -> None:
+    deployed = Deployed(retire_deleted=configured).drop("cats.keras", "one")
+
+    def killed() -> None:
+        deployed.exporter.during = lambda: None
+        raise Killed(1)
+
+    if cut_short == "killed":
+        deployed.exporter.during = killed
+    else:
+        deployed.exporter.failures = [LATE]
+    deployed.store.drop("cats.keras", "two", event=False)
+    with pytest.raises(Killed if cut_short == "killed" else TimedOut):
+        deployed.uploads.take("cats.keras")
+    del deployed.store.blobs["cats.keras"]
+    assert state(deployed)[0] == "converting"
+    for _ in range(3):
+        deployed.world.pass_time(100)
+        deployed.sweep.run()
+        deployed.run(30)
+    assert state(deployed)[0] == ("deleted" if configured else "failed")
+    assert deployed.serving("cats") == (None if configured else 1)
+    assert "upload cats.keras: withdrawn" in [f"{item.who}: {item.what}" for item in deployed.record("cats").decisions]
+
+
+def test_a_conversion_whose_upload_is_deleted_goes_undisturbed_by_the_sweep(deployed: Deployed) -> None:
+    """It finds that out itself, and publishes nothing."""
+
+    def delete() -> None:
+        deployed.exporter.during = lambda: None
+        del deployed.store.blobs["cats.keras"]
+        deployed.world.pass_time(UPLOADS.unfinished.total_seconds())
+        with deployed.documents.lease("upload-cats"):  # as its holder keeps it
+            deployed.sweep.run()
+        assert state(deployed)[0] == "converting"
+
+    deployed.exporter.during = delete
+    deployed.drop("cats.keras", "one")
+    deployed.sweep.run()
+    assert versions(deployed) == [] and state(deployed)[0] == "failed"
+
+
 def test_sleep_by_command_tells_if_another_instance_is_at_it(deployed: Deployed) -> None:
     deployed.drop("cats.keras", "one")
     with deployed.documents.lease("cluster"), pytest.raises(Conflict, match="taking compute down"):
