@@ -27,10 +27,10 @@ from azure.storage.blob import BlobServiceClient
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.trained import trained
 from demo.client import Client
 from demo.digits import NAMES, TRAINING, load, png
-from localcloud.cloud import REPOSITORY, LocalCloud, Options
-from localcloud.process import spawn, stop
+from localcloud.cloud import LocalCloud, Options
 
 MODEL = "digits"
 UPLOADS = 7
@@ -160,17 +160,7 @@ async def measured(uploads: int) -> list[Drop]:
     """The uploads on a fresh local cloud, all but the first, with which it gets warm."""
     with tempfile.TemporaryDirectory(prefix="slipway-drop-") as name:
         folder = Path(name)
-        training = await spawn(
-            [sys.executable, "-m", "demo.train", str(folder / "models")], log=folder / "log", cwd=REPOSITORY
-        )
-        try:
-            async with asyncio.timeout(180):
-                status = await training.wait()
-        finally:
-            await stop(training)
-        if status != 0:
-            raise SystemExit((folder / "log").read_text()[-2000:])
-        model = (folder / "models" / "v1" / "digits.keras").read_bytes()
+        model = (await trained(folder))[1]
         timeout = aiohttp.ClientTimeout(total=60)
         async with (
             LocalCloud(Options(data=folder / "cloud", settings=_SETTINGS)) as cloud,

@@ -25,10 +25,10 @@ from pathlib import Path
 import aiohttp
 from azure.storage.blob import BlobServiceClient
 
+from benchmarks.trained import trained
 from demo.client import Client, until_so
 from demo.digits import NAMES, TRAINING, Digit, load, png
-from localcloud.cloud import REPOSITORY, LocalCloud, Options
-from localcloud.process import spawn, stop
+from localcloud.cloud import LocalCloud, Options
 
 MODEL = "digits"
 _SETTINGS = {
@@ -214,17 +214,7 @@ async def soak(seconds: float) -> int:
     """Runs it in a fresh local cloud; gives the exit status."""
     with tempfile.TemporaryDirectory(prefix="slipway-soak-") as name:
         folder = Path(name)
-        training = await spawn(
-            [sys.executable, "-m", "demo.train", str(folder / "models")], log=folder / "log", cwd=REPOSITORY
-        )
-        try:
-            async with asyncio.timeout(180):
-                status = await training.wait()
-        finally:
-            await stop(training)
-        if status != 0:
-            raise SystemExit((folder / "log").read_text()[-2000:])
-        models = {version: (folder / "models" / f"v{version}" / "digits.keras").read_bytes() for version in (1, 2)}
+        models = await trained(folder)
         async with LocalCloud(Options(data=folder / "cloud", settings=_SETTINGS)) as cloud:
             found = cloud.endpoints
             timeout = aiohttp.ClientTimeout(total=120)

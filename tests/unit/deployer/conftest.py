@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-_MEMORY = "/dev/shm"  # noqa: S108  (each folder in it is made by mkdtemp)  # noqa: S108  (the crash tests make and remove thousands of small files)
+from deployer.state import State
+from tests.fakes import FakeDocuments, World
+
+_MEMORY = "/dev/shm"  # noqa: S108  (each folder in it is made by mkdtemp)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -17,3 +20,18 @@ def scratch_in_memory() -> Iterator[None]:
         tempfile.tempdir = _MEMORY
     yield
     tempfile.tempdir = before
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def documents(world: World) -> FakeDocuments:
+    return FakeDocuments(world)
+
+
+@pytest.fixture
+def state(world: World, documents: FakeDocuments) -> State:
+    return State(documents, world.clock)

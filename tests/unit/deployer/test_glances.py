@@ -84,21 +84,6 @@ def test_what_is_too_long_for_metadata_is_read_whole() -> None:
 # In the state container -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def documents(world: World) -> FakeDocuments:
-    return FakeDocuments(world)
-
-
-@pytest.fixture
-def state(world: World, documents: FakeDocuments) -> State:
-    return State(documents, world.clock)
-
-
 def calls(world: World, before: int) -> list[str]:
     return [effect.name for effect in world.effects if effect.call > before]
 

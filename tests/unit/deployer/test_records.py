@@ -130,21 +130,6 @@ def test_stages_are_kept_once_each() -> None:
 # Under conditions -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def documents(world: World) -> FakeDocuments:
-    return FakeDocuments(world)
-
-
-@pytest.fixture
-def state(world: World, documents: FakeDocuments) -> State:
-    return State(documents, world.clock)
-
-
 def test_a_record_is_made_stamped_and_listed(world: World, state: State) -> None:
     assert state.find("cats") is None
     world.pass_time(60)
